@@ -43,13 +43,16 @@ export class WriterChannel {
   readonly #waiting = new Map<number, Waiting>();
   #wire: StoreWire = [];
   #transfers: ArrayBuffer[] = [];
-  /** performance.now(), when the first of them is due; while there is one. */
+  /** By the clock: when the first of them is due; while there is one. */
   #dueAt = 0;
   #nextId = 1;
   #closed = false;
+  readonly #now: () => number;
 
-  constructor(port: MessagePort) {
+  /** `now`: the clock, in milliseconds; that of `sendDue`. */
+  constructor(port: MessagePort, now: () => number = () => performance.now()) {
     this.#port = port;
+    this.#now = now;
     port.on('message', (replies: StoreWire) => this.#settle(replies));
     port.on('close', () => this.#fail());
     // Listening keeps a thread alive; only an unanswered command should.
@@ -71,7 +74,7 @@ export class WriterChannel {
     });
   }
 
-  /** Sends what has been here for long enough; `nowMs` is of `performance.now()`. */
+  /** Sends what has been here for long enough by the clock, which shows `nowMs`. */
   sendDue(nowMs: number): void {
     if (this.#wire.length > 0 && nowMs >= this.#dueAt) this.#flush();
   }
@@ -82,7 +85,7 @@ export class WriterChannel {
   }
 
   #put(id: number, command: StoreCommand, epoch: number): void {
-    const now = performance.now();
+    const now = this.#now();
     if (this.#wire.length === 0) {
       this.#dueAt = now + HELD_MS;
       process.nextTick(this.#flush);
