@@ -9,8 +9,7 @@
 
 import type { ErrorCode } from '../contract/errors.ts';
 import {
-  RELAYED_BYTES_MAX, STREAMS_OPEN_MAX, STREAMS_PER_TENANT_MAX, STREAM_PIECE_BYTES,
-  STREAM_WINDOW_BYTES,
+  FAIR_SHARE_FACTOR, RELAYED_BYTES_MAX, STREAMS_OPEN_MAX, STREAM_PIECE_BYTES, STREAM_WINDOW_BYTES,
 } from '../contract/limits.ts';
 import type { RelaySink, ReplyRelay } from '../pool/pool.ts';
 import type { ResponseStream } from './listen/listener.ts';
@@ -110,8 +109,10 @@ export class OpenRelays {
   /** Counts one more; or the code of the refusal. */
   open(tenantId: number): ErrorCode | null {
     const mine = this.#tenants.get(tenantId) ?? 0;
-    if (mine >= STREAMS_PER_TENANT_MAX) return 'tenant_overloaded';
-    if (this.count >= STREAMS_OPEN_MAX) return 'overloaded';
+    const left = STREAMS_OPEN_MAX - this.count;
+    if (left <= 0) return 'overloaded';
+    // As with guests in flight: a tenant leaves some to others.
+    if (mine >= FAIR_SHARE_FACTOR * left) return 'tenant_overloaded';
     this.#tenants.set(tenantId, mine + 1);
     this.count += 1;
     return null;

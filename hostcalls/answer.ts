@@ -4,6 +4,7 @@
  * out.
  */
 
+import { STREAM_PIECE_BYTES } from '../contract/limits.ts';
 import type { RequestLimits } from '../contract/limits.ts';
 import { WardianError } from '../contract/errors.ts';
 import type { RequestMessage } from '../contract/messages.ts';
@@ -124,6 +125,9 @@ const NOTHING = {
   takesBody: false, read: (): Promise<null> => Promise.resolve(null), cancel: (): void => {},
 };
 
+/** A relayed body that is here to its end, and so long at most, is a body like any other. */
+const ARRIVED_BYTES_MAX = STREAM_PIECE_BYTES;
+
 /** What becomes of the request's body while an answer is relayed. */
 interface UploadBeside {
   /** An upstream has it. */
@@ -142,6 +146,13 @@ export function relayedAnswer(
 ): GuestAnswer {
   const headOnly = request.method === 'HEAD';
   const bodiless = response.status === 204 || response.status === 304;
+  const whole = headOnly || bodiless || upload.givenAway
+    ? null : rest.arrived?.(Math.min(ARRIVED_BYTES_MAX, limits.responseBytes)) ?? null;
+  if (whole !== null) {
+    response.body = whole;
+    upload.end();
+    return validateAnswer(response, request, limits);
+  }
   const told = headOnly ? exchange.declaredBytes : rest.length;
   const contentLength = bodiless ? null : promisedLength(response, told);
   const answer = validateAnswer(response, request, limits);

@@ -90,7 +90,28 @@ export class PiecewiseBody {
       onEnd();
       return null;
     };
-    return { length: this.length, read };
+    const arrived = (most: number): Uint8Array | null => {
+      const bytes = this.#arrived(most);
+      if (bytes !== null && !begun) onBegin();
+      if (bytes !== null) onEnd();
+      begun ||= bytes !== null;
+      return bytes;
+    };
+    return { length: this.length, read, arrived };
+  }
+
+  #arrived(most: number): Uint8Array | null {
+    const here = this.#piece ?? NOTHING;
+    if (here.length > most) return null;
+    if (!this.#ended) {
+      const rest = this.#source?.arrived?.(most - here.length) ?? null;
+      if (rest === null) return null;
+      this.#ended = true;
+      this.#piece = null;
+      return here.length === 0 ? rest : Buffer.concat([here, rest]);
+    }
+    this.#piece = null;
+    return here;
   }
 
   /** Nobody reads on. */

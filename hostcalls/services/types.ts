@@ -100,6 +100,11 @@ export interface BodyReader {
   readonly length: number | null;
   /** The next piece, or null at the end. Rejects when the body broke off. One read at a time. */
   read(): Promise<Uint8Array | null>;
+  /**
+   * All that is to come, taken, if it is here to its end and of at most `most` bytes; else null,
+   * and nothing is taken. A source that lacks this never knows.
+   */
+  arrived?(most: number): Uint8Array | null;
 }
 
 export interface UpstreamHead {

@@ -6,7 +6,7 @@
 import t from 'tap';
 
 import {
-  RELAYED_BYTES_MAX, STREAMS_OPEN_MAX, STREAMS_PER_TENANT_MAX, STREAM_PIECE_BYTES,
+  FAIR_SHARE_FACTOR, GUESTS_IN_FLIGHT_MAX, RELAYED_BYTES_MAX, STREAMS_OPEN_MAX, STREAM_PIECE_BYTES,
   STREAM_WINDOW_BYTES,
 } from '../../contract/limits.ts';
 import { BodyStream } from '../../daemon/listen/body-stream.ts';
@@ -17,10 +17,22 @@ import type { ReplyRelay } from '../../pool/pool.ts';
 t.test('as many relays as may be open stay within their bytes', async (t) => {
   const relays = new OpenRelays();
   const windows: number[] = [];
-  for (let n = 0; n < STREAMS_OPEN_MAX; n += 1) {
-    if (relays.open(Math.floor(n / STREAMS_PER_TENANT_MAX)) === null) windows.push(relays.window());
+  // Tenants one after another, each for as long as it gets a place.
+  const tenants: number[] = [];
+  let tenantId = 0;
+  while (relays.count < STREAMS_OPEN_MAX) {
+    const refusal = relays.open(tenantId);
+    if (refusal === null) {
+      windows.push(relays.window());
+      tenants.push(tenantId);
+    } else {
+      t.equal(refusal, 'tenant_overloaded');
+      tenantId += 1;
+    }
   }
-  t.equal(windows.length, STREAMS_OPEN_MAX, 'none is refused');
+  const share = FAIR_SHARE_FACTOR / (FAIR_SHARE_FACTOR + 1);
+  t.equal(tenants.indexOf(1), STREAMS_OPEN_MAX * share, 'one alone leaves some to others');
+  t.ok(tenants.indexOf(1) >= GUESTS_IN_FLIGHT_MAX, 'all guests of one may end at once');
   t.equal(relays.open(99), 'overloaded');
   const full = windows.filter((bytes) => bytes === STREAM_WINDOW_BYTES).length;
   t.equal(full, RELAYED_BYTES_MAX / 2 / STREAM_WINDOW_BYTES);
@@ -28,7 +40,7 @@ t.test('as many relays as may be open stay within their bytes', async (t) => {
   t.equal(relays.bytes, windows.reduce((sum, bytes) => sum + bytes, 0));
   t.ok(relays.bytes <= RELAYED_BYTES_MAX);
   for (const [n, bytes] of windows.entries()) {
-    relays.close(Math.floor(n / STREAMS_PER_TENANT_MAX), bytes);
+    relays.close(tenants[n] ?? -1, bytes);
   }
   t.equal(relays.bytes, 0);
   t.equal(relays.count, 0);

@@ -185,11 +185,22 @@ t.test('an answer is read piece by piece, its head at once', async (t) => {
   memoryIs(t, ran, { [AT]: 'abcdefgh' });
 });
 
-t.test('what is left of an answer is passed on, once', async (t) => {
+/** Answers with half of a body, and the rest of it after `finish`. */
+async function halting(t: Test) {
+  const held: ServerResponse[] = [];
   const server = await upstream(t, (response, request) => {
     response.writeHead(200, request.method === 'PUT' ? {} : { 'content-length': 8 });
-    response.end('abcdefgh');
+    response.write('abcd');
+    held.push(response);
   });
+  const finish = (): void => {
+    for (const response of held.splice(0)) response.end('efgh');
+  };
+  return { server, finish };
+}
+
+t.test('what is left of an answer is passed on, once', async (t) => {
+  const { server, finish } = await halting(t);
   const ran = await run(t, {
     steps: [
       ...fetched(server.url), ['hostcall_resp_body_read', RESPONSE, AT, 3],
@@ -203,13 +214,45 @@ t.test('what is left of an answer is passed on, once', async (t) => {
   t.equal(ran.failure, null);
   t.same(results(ran, 2, 3, 4, 5, 6, 7, 8, 9), [3, 1, 1, 1, 0, 1, -1, 200]);
   t.match(ran.answer, { status: 200, body: null, relay: { contentLength: 5 } });
+  finish();
   t.equal(await drain(ran.answer?.relay), 'defgh', 'though the guest has ended');
   const unknown = await run(t, {
     steps: [...fetched(server.url), ['hostcall_resp_set_body_from', 0, RESPONSE]],
     data: texts(server.url, 'PUT'),
   });
   t.equal(unknown.answer?.relay?.contentLength, null);
+  finish();
   t.equal(await drain(unknown.answer?.relay), 'abcdefgh');
+});
+
+t.test('what is here to its end is an answer like any other', async (t) => {
+  const long = 'x'.repeat(70_000);
+  const server = await upstream(t, (response, request) => {
+    response.writeHead(200, request.method === 'PUT' ? {} : { 'content-length': 8 });
+    response.end('abcdefgh');
+  });
+  const pass: Step = ['hostcall_resp_set_body_from', 0, RESPONSE];
+  const all: Step = ['hostcall_resp_body_read', RESPONSE, AT, 8];
+  const some = await run(t, {
+    steps: [...fetched(server.url), ['hostcall_resp_body_read', RESPONSE, AT, 3], pass],
+    data: texts(server.url),
+  });
+  t.match(some.answer, { status: 200, body: Buffer.from('defgh'), relay: null });
+  const chunked = await run(t, {
+    steps: [...fetched(server.url), pass], data: texts(server.url, 'PUT'),
+  });
+  t.match(chunked.answer, { body: Buffer.from('abcdefgh'), relay: null });
+  const nothing = await run(t, {
+    steps: [...fetched(server.url), all, pass], data: texts(server.url),
+  });
+  t.match(nothing.answer, { status: 200, body: null, relay: null }, 'none of it is left');
+  const small = await run(t, {
+    steps: [...fetched(server.url), pass], data: texts(server.url), limits: { responseBytes: 7 },
+  });
+  t.equal(await drain(small.answer?.relay), 'abcdefgh', 'what a guest may make is no bound of it');
+  const big = await upstream(t, (response) => response.end(long));
+  const over = await run(t, { steps: [...fetched(big.url), pass], data: texts(big.url) });
+  t.equal(await drain(over.answer?.relay), long, 'more than a piece flows');
 });
 
 t.test('what is passed on and replaced, or not wanted, is given up', async (t) => {
@@ -245,10 +288,7 @@ t.test('what is passed on and replaced, or not wanted, is given up', async (t) =
 });
 
 t.test('a content-length of the guest\'s is a promise', async (t) => {
-  const server = await upstream(t, (response, request) => {
-    response.writeHead(200, request.method === 'PUT' ? {} : { 'content-length': 8 });
-    response.end('abcdefgh');
-  });
+  const { server, finish } = await halting(t);
   const promising = (method: string, length: string): Promise<Ran> => run(t, {
     steps: [
       ...fetched(server.url), ['hostcall_resp_set_body_from', 0, RESPONSE],
@@ -268,6 +308,7 @@ t.test('a content-length of the guest\'s is a promise', async (t) => {
   const told = await promising('PUT', '8');
   t.equal(told.answer?.relay?.contentLength, 8, 'where the upstream did not tell');
   told.answer?.relay?.cancel();
+  finish();
 });
 
 /** Steps 0 to 3: the client's body into a PUT to `url`, twice, and its answer's head. */

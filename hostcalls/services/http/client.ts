@@ -91,6 +91,7 @@ class Subrequest {
       url: url.href,
       get length() { return hop.left(head.declaredBytes); },
       read: () => hop.read(),
+      arrived: (most) => hop.arrived(most),
       cancel: () => {
         const error = new UpstreamError('aborted', 'the request was cancelled');
         this.fail(error);

@@ -127,6 +127,16 @@ export class Hop implements Dispatcher.DispatchHandler {
       this.#controller?.resume();
       if (this.#length === 0 && !this.#settled) await this.#changeInTime();
     }
+    return this.#taken();
+  }
+
+  /** All that is to come, if it is here and of at most `most` bytes; null otherwise. */
+  arrived(most: number): Uint8Array | null {
+    if (!this.#ended || this.#error !== null || this.#length > most) return null;
+    return this.#taken();
+  }
+
+  #taken(): Uint8Array {
     const bytes = this.#take();
     this.#delivered += bytes.length;
     this.stream?.release(bytes.length);
