@@ -52,16 +52,21 @@ export interface Served {
 export interface ModuleCacheOptions {
   readonly databasePath: string;
   readonly limits: RequestLimits;
+  /** Of this thread's modules. */
   readonly bytesMax: number;
+  /** Threads of this process that serve: they share what V8 compiles of the same bytes. */
+  readonly threads: number;
   /** Absent: the database is never replaced. */
   readonly epoch?: StoreEpoch;
 }
 
 /**
  * What a module takes per byte of its code: the bytes themselves, compiled code of one or two
- * tiers, metadata. Measured on Rust guests: 4 to 7.
+ * tiers, metadata. The threads hold it together, and each counts its part: requests of a version go
+ * to all of them. Measured by `test/bench/resident.ts`: 2 to 7, the more of the code runs.
  */
 const BYTES_PER_CODE_BYTE = 6;
+/** What each thread has of its own. */
 const BYTES_PER_MODULE = 32 * KIB;
 
 /** Roughly what a version takes, and each entry of its environment and bindings, text aside. */
@@ -219,7 +224,7 @@ export class ModuleCache {
     if (compiling === undefined) {
       compiling = compileArtifact(hash, row.bytes)
         .then((compiled) => {
-          const size = BYTES_PER_MODULE + row.bytes.byteLength * BYTES_PER_CODE_BYTE;
+          const size = moduleBytes(row.bytes.byteLength, this.#options.threads);
           // One that is larger than the whole cache must not empty it and still not stay.
           this.#modules.set(hash, compiled, { size: Math.min(size, this.#options.bytesMax) });
           return compiled;
@@ -229,6 +234,11 @@ export class ModuleCache {
     }
     return compiling;
   }
+}
+
+/** What one of so many threads counts for a module of so many bytes. */
+function moduleBytes(byteLength: number, threads: number): number {
+  return BYTES_PER_MODULE + Math.ceil(byteLength * BYTES_PER_CODE_BYTE / threads);
 }
 
 /** What its app makes a version take. */

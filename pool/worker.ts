@@ -69,6 +69,7 @@ const modules = new ModuleCache({
   databasePath: settings.databasePath,
   limits: settings.limits,
   bytesMax: settings.moduleCacheBytesMax,
+  threads: settings.threads,
   ...(settings.storeEpoch === undefined ? {} : { epoch: new StoreEpoch(settings.storeEpoch) }),
 });
 const outbox = new Outbox(control.port1);

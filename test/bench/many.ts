@@ -26,16 +26,21 @@ export function variant(wasm: Uint8Array, number: number): Uint8Array {
 }
 
 /** Deploys variants of an example as `app-0`, `app-1`, …; answers their hosts. */
-export async function deployMany(
-  daemon: Daemon, example: string, count: number,
-): Promise<string[]> {
+export function deployMany(daemon: Daemon, example: string, count: number): Promise<string[]> {
   const wasm = readFileSync(
     new URL(`../../guests/examples/${example}/${example}.wasm`, import.meta.url));
+  return deployEach(daemon, count, (number) => variant(wasm, number));
+}
+
+/** Deploys what `make` makes of 0, 1, … as `app-0`, `app-1`, …; answers their hosts. */
+export async function deployEach(
+  daemon: Daemon, count: number, make: (number: number) => Uint8Array,
+): Promise<string[]> {
   let next = 0;
   await Promise.all(Array.from({ length: CONCURRENT_DEPLOYS }, async () => {
     while (next < count) {
       const number = next++;
-      await daemon.deploy(`app-${number}`, variant(wasm, number));
+      await daemon.deploy(`app-${number}`, make(number));
     }
   }));
   return Array.from({ length: count }, (_, number) => `app-${number}.localhost`);
@@ -50,15 +55,17 @@ function filler(index: number): string {
   return `(func $f${index} (param i32) (result i32) ${steps.join(' ')} (local.get 0))`;
 }
 
+const RUNS_A_TENTH = 10;
+
 /**
- * A module of about so many bytes, all of it code, of which a request runs a tenth; `number` makes
- * it another module.
+ * A module of about so many bytes, all of it code, of which a request runs one function in `step`;
+ * `number` makes it another module.
  */
-export function largeModule(bytes: number, number: number): Uint8Array {
+export function largeModule(bytes: number, number: number, step = RUNS_A_TENTH): Uint8Array {
   const BYTES_PER_FUNCTION = 17 * FUNCTION_TURNS;
   const count = Math.ceil(bytes / BYTES_PER_FUNCTION);
-  const calls = Array.from({ length: Math.ceil(count / 10) }, (_, index) =>
-    `(local.set 0 (call $f${index * 10} (local.get 0)))`);
+  const calls = Array.from({ length: Math.ceil(count / step) }, (_, index) =>
+    `(local.set 0 (call $f${index * step} (local.get 0)))`);
   return assemble(`(module
     (import "env" "hostcall_resp_set_response_code" (func $status (param i32 i32) (result i32)))
     (memory 17 64)

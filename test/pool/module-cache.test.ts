@@ -9,9 +9,11 @@ import { World, startPool } from './world.ts';
 const world = new World();
 t.teardown(() => world.remove());
 
-function open(t: { teardown(handler: () => unknown): void }, bytesMax: number): ModuleCache {
+type Test = { teardown(handler: () => unknown): void };
+
+function open(t: Test, bytesMax: number, threads = 1): ModuleCache {
   const cache = new ModuleCache({
-    databasePath: world.databasePath, limits: REQUEST_LIMITS_DEFAULT, bytesMax,
+    databasePath: world.databasePath, limits: REQUEST_LIMITS_DEFAULT, bytesMax, threads,
   });
   t.teardown(() => cache.close());
   return cache;
@@ -42,6 +44,20 @@ t.test('the bound on bytes holds, and what goes takes its versions along', async
   t.ok(cache.evictions > 0);
   t.equal(cache.get(versions[0]!, 1), null);
   t.not(cache.get(versions.at(-1)!, 1), null);
+});
+
+t.test('each thread counts its part of the code that all of them hold', async (t) => {
+  const { versionId } = world.deploy(answering(223));
+  const counted = await Promise.all([1, 2, 4].map(async (threads) => {
+    const cache = open(t, 1_000 * KIB, threads);
+    await cache.load(versionId, 1);
+    return cache.bytes;
+  }));
+  const [alone = 0, ofTwo = 0, ofFour = 0] = counted;
+  const code = 2 * (alone - ofTwo);
+  t.ok(code > 0);
+  t.ok(Math.abs(alone - ofFour - code * 3 / 4) <= 2, 'a quarter of the code is left');
+  t.ok(ofFour >= 32 * KIB, 'with what each has of its own');
 });
 
 t.test('a module larger than the cache is served all the same', async (t) => {

@@ -50,6 +50,7 @@ export function createThread(world: World, options: BareThreadOptions = {}): Bar
   };
   const cache = new ModuleCache({
     databasePath: world.databasePath, limits: REQUEST_LIMITS_DEFAULT, bytesMax: 256 * MIB,
+    threads: 1,
   });
   let sequence = 0;
   return {
