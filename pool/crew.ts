@@ -12,6 +12,7 @@ import type { MessagePort, Worker } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import { BARE_THREAD, entryUrl } from '../contract/entry.ts';
 import { QUEUE_LENGTH_MAX } from '../contract/limits.ts';
+import { LiveMap } from '../contract/live-map.ts';
 import type {
   RequestMessage, WorkerHello, WorkerOrder, WorkerSettings,
 } from '../contract/messages.ts';
@@ -64,7 +65,7 @@ export class Seat {
   readonly heartbeat: Heartbeat;
   readonly ledger: Ledger;
   /** Sent and not yet answered by the thread, by sequence. */
-  readonly requests = new Map<number, Sent>();
+  readonly requests = new LiveMap<Sent>();
   /** Answers that it relays, by sequence. */
   readonly relaying = new Set<number>();
   /** Why and when the pool ended it; '' while it has not. */

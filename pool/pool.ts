@@ -14,6 +14,7 @@ import { WardianError } from '../contract/errors.ts';
 import {
   QUEUE_LENGTH_MAX, STUCK_WORKER_GRACE_MS, WATCHDOG_INTERVAL_MS, WORKER_EXIT_MS,
 } from '../contract/limits.ts';
+import { LiveMap } from '../contract/live-map.ts';
 import type {
   GuestLogLine, ReplyMessage, RequestMessage, WorkerHello, WorkerNotice, WorkerSettings,
 } from '../contract/messages.ts';
@@ -132,12 +133,12 @@ class PendingRequest implements Sent {
 
 export class Pool {
   readonly #options: PoolOptions;
-  readonly #requests = new Map<number, PendingRequest>();
+  readonly #requests = new LiveMap<PendingRequest>();
   /** Requests that came while no thread served. */
   readonly #unsent = new Set<PendingRequest>();
   readonly #crews: Crew[] = [];
   /** Answers that are being relayed, by the request's sequence. */
-  readonly #relays = new Map<number, Relay>();
+  readonly #relays = new LiveMap<Relay>();
   readonly #watchdog: NodeJS.Timeout;
   #balancing = false;
   #restarts = 0;
@@ -365,7 +366,8 @@ export class Pool {
   #onGone(seat: Seat, code: number): void {
     this.#restarts += this.#closing ? 0 : 1;
     let lost = 0;
-    for (const sent of seat.requests.values()) {
+    const left = seat.requests.values().toSorted((a, b) => a.message.sequence - b.message.sequence);
+    for (const sent of left) {
       if (this.#abandon(sent as PendingRequest, seat)) lost += 1;
     }
     seat.requests.clear();

@@ -7,6 +7,7 @@
  */
 
 import type { MessagePort } from 'node:worker_threads';
+import { LiveMap } from '../contract/live-map.ts';
 import type { WorkerNotice } from '../contract/messages.ts';
 import { UpstreamError, type Relay } from '../hostcalls/index.ts';
 import { alone } from './transfer.ts';
@@ -22,7 +23,7 @@ export class Relays {
   readonly #port: MessagePort;
   readonly #onInternalError: (error: unknown) => void;
   readonly #onOver: (sequence: number) => void;
-  readonly #flows = new Map<number, Flow>();
+  readonly #flows = new LiveMap<Flow>();
 
   /** `onOver` is told of each that has gone. */
   constructor(

@@ -6,6 +6,7 @@
  */
 
 import { STREAM_PIECE_BYTES, STREAM_WINDOW_BYTES } from '../contract/limits.ts';
+import { LiveMap } from '../contract/live-map.ts';
 import type { BodyPiece, RequestMessage } from '../contract/messages.ts';
 import { UpstreamError, type HeldWindows, type StreamedBody } from '../hostcalls/index.ts';
 
@@ -115,7 +116,7 @@ class Upload implements StreamedBody {
 export class Uploads {
   readonly #pull: Pull;
   readonly #held: HeldWindows;
-  readonly #open = new Map<number, Upload>();
+  readonly #open = new LiveMap<Upload>();
 
   constructor(pull: Pull, held: HeldWindows) {
     this.#pull = pull;

@@ -1,16 +1,15 @@
 /**
  * The entry of a worker thread. Piscina calls the default export with some requests at a time;
  * everything else is made once: hostcalls, memories, the cache of modules, the control channel to
- * the main thread. An error that nobody caught ends the thread, and the pool starts another: no
- * state is trusted after it.
+ * the main thread. An error that nobody caught ends the thread: no state is trusted after it.
  */
 
 import { MessageChannel, parentPort, threadId, workerData } from 'node:worker_threads';
 import { WardianError } from '../contract/errors.ts';
 import { LIVE_MEMORIES_MAX, SWEEP_INTERVAL_MS } from '../contract/limits.ts';
+import { LiveMap } from '../contract/live-map.ts';
 import type {
-  Failure, RequestMessage, WorkerHello, WorkerNotice, WorkerOrder,
-  WorkerSettings,
+  Failure, RequestMessage, WorkerHello, WorkerNotice, WorkerOrder, WorkerSettings,
 } from '../contract/messages.ts';
 import { StoreEpoch } from '../contract/store-epoch.ts';
 import { createHost, createServices } from '../hostcalls/index.ts';
@@ -90,7 +89,7 @@ const uploads = new Uploads((sequence, bytes) => {
 }, services.held);
 const relays = new Relays(
   control.port1, reportInternalError, (sequence) => uploads.cancel(sequence));
-const runs = new Map<number, GuestRun>();
+const runs = new LiveMap<GuestRun>();
 const thread: Thread = {
   host, memories, heap, heartbeat, settled, onInternalError: reportInternalError,
 };

@@ -39,6 +39,8 @@ const NOTHING = Buffer.alloc(0);
 export class Connection {
   readonly socket: Socket;
   readonly owner: ConnectionOwner;
+  /** Its own among all of the listener's. */
+  readonly number: number;
   readonly #address: string;
   /** Requests that are owed an answer, in order. */
   readonly #queue: NetExchange[] = [];
@@ -63,9 +65,10 @@ export class Connection {
   /** The client has ended its half; the carry may still hold whole requests. */
   #halfClosed = false;
 
-  constructor(owner: ConnectionOwner, socket: Socket) {
+  constructor(owner: ConnectionOwner, socket: Socket, number: number) {
     this.owner = owner;
     this.socket = socket;
+    this.number = number;
     this.#address = plainAddress(socket.remoteAddress);
     this.#deadline = performance.now() + owner.options.limits.headersTimeoutMs;
     this.#phase = 'head';

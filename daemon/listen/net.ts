@@ -6,6 +6,7 @@
 import { createServer } from 'node:net';
 import type { AddressInfo, Server } from 'node:net';
 
+import { LiveMap } from '../../contract/live-map.ts';
 import { sweepIntervalMs } from './exchange.ts';
 import { Flight } from './flight.ts';
 import type { Place } from './head.ts';
@@ -26,7 +27,8 @@ class NetListener implements Listener, ConnectionOwner {
   readonly head = emptyHead();
   readonly place: Place = { target: '', host: '', fault: '' };
   readonly #server: Server;
-  readonly #connections = new Set<Connection>();
+  readonly #connections = new LiveMap<Connection>();
+  #accepted = 0;
   readonly #sweep: NodeJS.Timeout;
   address = { host: '', port: 0 };
   draining = false;
@@ -36,7 +38,8 @@ class NetListener implements Listener, ConnectionOwner {
     this.handler = handler;
     this.engineNote = note;
     this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-      this.#connections.add(new Connection(this, socket));
+      const connection = new Connection(this, socket, this.#accepted++);
+      this.#connections.set(connection.number, connection);
     });
     this.#sweep = setInterval(() => this.#sweepAll(), sweepIntervalMs(options.limits));
     this.#sweep.unref();
@@ -57,12 +60,12 @@ class NetListener implements Listener, ConnectionOwner {
   }
 
   forget(connection: Connection): void {
-    this.#connections.delete(connection);
+    this.#connections.delete(connection.number);
   }
 
   #sweepAll(): void {
     const now = performance.now();
-    for (const connection of this.#connections) connection.sweep(now);
+    for (const connection of this.#connections.values()) connection.sweep(now);
   }
 
   connections(): number {
@@ -80,7 +83,7 @@ class NetListener implements Listener, ConnectionOwner {
   async close(): Promise<void> {
     clearInterval(this.#sweep);
     const closed = new Promise<void>((resolve) => { this.#server.close(() => resolve()); });
-    for (const { socket } of this.#connections) socket.destroy();
+    for (const { socket } of this.#connections.values()) socket.destroy();
     await closed;
   }
 }
