@@ -81,7 +81,10 @@ t.test('keys that are none are refused, and found nowhere', async (t) => {
   t.equal(live.size, 1);
 });
 
-/** Bytes that became old while 64 entries at a time came and went, after a full collection. */
+/**
+ * The most bytes that became old while 64 entries at a time came and went, after a full collection;
+ * V8 may begin another.
+ */
 function oldBytes(map: { set(key: number, value: object): unknown; delete(key: number): boolean }) {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as (options?: { type: 'minor' }) => void;
@@ -98,11 +101,13 @@ function oldBytes(map: { set(key: number, value: object): unknown; delete(key: n
   churn();
   collect();
   const before = used();
+  let most = 0;
   for (let round = 0; round < 10; round += 1) {
     churn();
     collect({ type: 'minor' });
+    most = Math.max(most, used() - before);
   }
-  return used() - before;
+  return most;
 }
 
 t.test('what it has held does not become old', async (t) => {
