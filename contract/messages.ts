@@ -182,7 +182,7 @@ export interface WorkerHello {
   readonly ledger: SharedArrayBuffer;
 }
 
-/** What each worker is started with (Piscina `workerData`). */
+/** What all workers are started with. */
 export interface WorkerSettings {
   readonly databasePath: string;
   readonly limits: import('./limits.ts').RequestLimits;
@@ -202,6 +202,12 @@ export interface WorkerSettings {
   readonly secretKeys?: SharedArrayBuffer;
   /** The memory of the `StoreEpoch`. Absent: the database is never replaced. */
   readonly storeEpoch?: SharedArrayBuffer;
+}
+
+/** What a thread of one crew is started with (Piscina `workerData`). */
+export interface WorkerData extends WorkerSettings {
+  /** Who holds which module, laid out in `pool/module-holders.ts`. */
+  readonly moduleHolders: SharedArrayBuffer;
 }
 
 /**

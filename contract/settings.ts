@@ -24,7 +24,7 @@ export const SETTING_MEANINGS: Readonly<Record<string, string>> = {
   queue_length: 'requests of one tenant that may wait; others have a quarter more in reserve',
   queue_ms: 'how long a request may wait for its turn',
   tenant_requests: 'requests of one tenant under way and waiting; not below guests_in_flight',
-  module_cache_bytes: 'compiled modules kept',
+  module_cache_bytes: 'compiled modules kept, by what they are reckoned to take together',
   memory_pool_bytes: 'guest memories kept for reuse',
   sandbox: 'true: anyone may deploy by the Terrarium protocol',
   sandbox_hosts: 'further hosts of the Terrarium protocol',

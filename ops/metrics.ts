@@ -161,7 +161,7 @@ export const METRICS = [
     help: 'Modules that had to leave the cache for others.' },
   { name: 'wardian_module_cache_modules', type: 'gauge', unit: '', help: 'Modules in the caches.' },
   { name: 'wardian_module_cache_bytes', type: 'gauge', unit: 'bytes',
-    help: 'Bytes of modules in the caches of all workers.' },
+    help: 'Bytes that the cached modules are reckoned to take.' },
   { name: 'wardian_module_cache_bytes_max', type: 'gauge', unit: 'bytes',
     help: 'Bytes that the caches may hold, by configuration.' },
   { name: 'wardian_memory_pool_memories', type: 'gauge', unit: '',

@@ -7,7 +7,7 @@
  */
 
 import { LIVE_MEMORIES_MAX } from '../contract/limits.ts';
-import type { Seat } from './crew.ts';
+import type { Seat } from './seat.ts';
 import { FIELDS } from './heartbeat.ts';
 
 /** A guest that has held its thread so long makes others go elsewhere, if they can. */

@@ -1,13 +1,11 @@
 /**
- * The versions that a worker can serve at once: compiled modules, kept by the hash of their bytes
- * and bounded by bytes, and under each version's number what a request of it needs. Versions are
- * immutable, so nothing here is ever refreshed but limits, settings, environment and bindings,
- * which the generation tells.
+ * The versions that a worker can serve at once: compiled modules, and under each version's number
+ * what a request of it needs. Versions are immutable, so nothing here is ever refreshed but limits,
+ * settings, environment and bindings, which the generation tells.
  *
  *   version ──▶ Served ──▶ CompiledModule ◀── (apps that deploy the same bytes share it)
  */
 
-import { createHash } from 'node:crypto';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { LRUCache } from 'lru-cache';
 import {
@@ -15,20 +13,15 @@ import {
 } from '../contract/deployment.ts';
 import { WardianError } from '../contract/errors.ts';
 import {
-  KIB, SERVED_ENVIRONMENT_BYTES_MAX, SERVED_VERSIONS_MAX, STORE_BUSY_TIMEOUT_MS,
+  SERVED_ENVIRONMENT_BYTES_MAX, SERVED_VERSIONS_MAX, STORE_BUSY_TIMEOUT_MS,
   TABLE_ENTRY_BYTES, type RequestLimits,
 } from '../contract/limits.ts';
 import { StoreEpoch, openedOnce } from '../contract/store-epoch.ts';
 import { SELECT_BINDINGS, SELECT_ENV, SELECT_SERVED_VERSION } from '../contract/schema.ts';
 import type { GuestOwner } from '../hostcalls/index.ts';
+import { CompiledModules, type CompiledModule } from './compiled-modules.ts';
 import { pagesOf } from './memory-pool.ts';
-
-export interface CompiledModule {
-  readonly hash: string;
-  readonly module: WebAssembly.Module;
-  /** The versions that are served with it: they go when it goes. */
-  readonly versions: Set<number>;
-}
+import type { ModuleHolders } from './module-holders.ts';
 
 /** All that a request needs of its version, looked up once. */
 export interface Served {
@@ -52,29 +45,16 @@ export interface Served {
 export interface ModuleCacheOptions {
   readonly databasePath: string;
   readonly limits: RequestLimits;
-  /** Of this thread's modules. */
+  /** Of this thread's modules: its part of those that other threads hold as well. */
   readonly bytesMax: number;
-  /** Threads of this process that serve: they share what V8 compiles of the same bytes. */
-  readonly threads: number;
+  readonly holders: ModuleHolders;
   /** Absent: the database is never replaced. */
   readonly epoch?: StoreEpoch;
 }
 
-/**
- * What a module takes per byte of its code: the bytes themselves, compiled code of one or two
- * tiers, metadata. The threads hold it together, and each counts its part: requests of a version go
- * to all of them. Measured by `test/bench/resident.ts`: 2 to 7, the more of the code runs.
- */
-const BYTES_PER_CODE_BYTE = 6;
-/** What each thread has of its own. */
-const BYTES_PER_MODULE = 32 * KIB;
-
 /** Roughly what a version takes, and each entry of its environment and bindings, text aside. */
 const BYTES_PER_VERSION = 1_024;
 const BYTES_PER_ENTRY = 64;
-
-/** Larger ones are compiled off the thread, so that other guests go on meanwhile. */
-const COMPILED_AT_ONCE_BYTES_MAX = 64 * KIB;
 
 interface Row {
   readonly app_id: number;
@@ -96,7 +76,7 @@ export class ModuleCache {
   #selectBindings: StatementSync;
   /** Ids of versions mean nothing in another epoch; hashes of modules do. */
   epoch: number;
-  readonly #modules: LRUCache<string, CompiledModule>;
+  readonly modules: CompiledModules;
   readonly #served = new LRUCache<number, Served>({
     max: SERVED_VERSIONS_MAX,
     maxSize: SERVED_ENVIRONMENT_BYTES_MAX,
@@ -107,7 +87,6 @@ export class ModuleCache {
   readonly #compiling = new Map<string, Promise<CompiledModule>>();
   hits = 0;
   misses = 0;
-  evictions = 0;
 
   /** Throws when the database cannot be opened. */
   constructor(options: ModuleCacheOptions) {
@@ -118,12 +97,8 @@ export class ModuleCache {
     this.#select = opened.prepare(SELECT_SERVED_VERSION);
     this.#selectEnv = opened.prepare(SELECT_ENV);
     this.#selectBindings = opened.prepare(SELECT_BINDINGS);
-    this.#modules = new LRUCache({
-      maxSize: options.bytesMax,
-      dispose: (compiled, _hash, reason) => {
-        for (const versionId of compiled.versions) this.#served.delete(versionId);
-        if (reason === 'evict') this.evictions += 1;
-      },
+    this.modules = new CompiledModules(options.bytesMax, options.holders, ({ versions }) => {
+      for (const versionId of versions) this.#served.delete(versionId);
     });
   }
 
@@ -145,20 +120,12 @@ export class ModuleCache {
     this.epoch = at;
   }
 
-  get bytes(): number {
-    return this.#modules.calculatedSize;
-  }
-
-  get count(): number {
-    return this.#modules.size;
-  }
-
   /** The version if it is here; null if it must be loaded. */
   get(versionId: number, generation: number): Served | null {
     const served = this.#served.get(versionId);
     if (served === undefined || served.generation < generation) return null;
     // The lookup keeps the module young.
-    this.#modules.get(served.compiled.hash);
+    this.modules.get(served.compiled.hash);
     this.hits += 1;
     return served;
   }
@@ -183,7 +150,7 @@ export class ModuleCache {
 
   close(): void {
     this.#served.clear();
-    this.#modules.clear();
+    this.modules.clear();
     this.#database.close();
   }
 
@@ -194,7 +161,7 @@ export class ModuleCache {
     }
     const owner = this.#owner(row, versionId);
     const { epoch } = this;
-    const compiled = this.#modules.get(row.artifact_hash) ?? await this.#compile(row);
+    const compiled = this.modules.get(row.artifact_hash) ?? await this.#compile(row);
     const served = servedVersion(row, compiled, owner, generation, this.#options.limits);
     // The number is another version's by now, or nobody's.
     if (this.epoch !== epoch) return served;
@@ -222,23 +189,12 @@ export class ModuleCache {
     const hash = row.artifact_hash;
     let compiling = this.#compiling.get(hash);
     if (compiling === undefined) {
-      compiling = compileArtifact(hash, row.bytes)
-        .then((compiled) => {
-          const size = moduleBytes(row.bytes.byteLength, this.#options.threads);
-          // One that is larger than the whole cache must not empty it and still not stay.
-          this.#modules.set(hash, compiled, { size: Math.min(size, this.#options.bytesMax) });
-          return compiled;
-        })
+      compiling = this.modules.compile(hash, row.bytes)
         .finally(() => this.#compiling.delete(hash));
       this.#compiling.set(hash, compiling);
     }
     return compiling;
   }
-}
-
-/** What one of so many threads counts for a module of so many bytes. */
-function moduleBytes(byteLength: number, threads: number): number {
-  return BYTES_PER_MODULE + Math.ceil(byteLength * BYTES_PER_CODE_BYTE / threads);
 }
 
 /** What its app makes a version take. */
@@ -250,17 +206,6 @@ function ownerBytes({ environment, namespaces }: GuestOwner): number {
   }
   for (const name of namespaces.keys()) bytes += BYTES_PER_ENTRY + name.length;
   return bytes;
-}
-
-async function compileArtifact(
-  hash: string, bytes: Uint8Array<ArrayBuffer>,
-): Promise<CompiledModule> {
-  if (createHash('sha256').update(bytes).digest('hex') !== hash) {
-    throw new WardianError('module_unavailable', 'the stored module does not match its hash');
-  }
-  const module = bytes.byteLength <= COMPILED_AT_ONCE_BYTES_MAX
-    ? new WebAssembly.Module(bytes) : await WebAssembly.compile(bytes);
-  return { hash, module, versions: new Set() };
 }
 
 function servedVersion(

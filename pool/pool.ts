@@ -19,11 +19,10 @@ import type {
   GuestLogLine, ReplyMessage, RequestMessage, WorkerHello, WorkerNotice, WorkerSettings,
 } from '../contract/messages.ts';
 import { chooseSeat, departures, hasRoom, isOpen } from './balance.ts';
-import {
-  Crew, hasBody, type CrewEvents, type Seat, type Sent, type ThreadOptions,
-} from './crew.ts';
+import { Crew, type CrewEvents, type ThreadOptions } from './crew.ts';
 import { FIELDS, epochNow, type HeartbeatField } from './heartbeat.ts';
 import { abortedReply, lateReply } from './replies.ts';
+import { hasBody, type Seat, type Sent } from './seat.ts';
 import { setV8Flags } from './v8-flags.ts';
 import { Relay, Upload, type PulledBody, type ReplyRelay } from './streams.ts';
 import { REPLY_VALUES, sequenceAt, takeReply, type Wire } from './wire.ts';
@@ -453,6 +452,7 @@ export class Pool {
       seat.requests.delete(sequence);
       this.#onReply(seat, request, takeReply(wire, at));
     }
+    wire.length = 0; // Piscina's map of tasks would keep it (`contract/live-map.ts`).
   }
 
   #onReply(seat: Seat, request: PendingRequest, reply: ReplyMessage): void {

@@ -4,7 +4,7 @@
  */
 
 import type { BodyPiece, WorkerOrder } from '../contract/messages.ts';
-import type { Seat } from './crew.ts';
+import type { Seat } from './seat.ts';
 
 /** A request's body, as the listener has it. */
 export interface PulledBody {

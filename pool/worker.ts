@@ -9,11 +9,12 @@ import { WardianError } from '../contract/errors.ts';
 import { LIVE_MEMORIES_MAX, SWEEP_INTERVAL_MS } from '../contract/limits.ts';
 import { LiveMap } from '../contract/live-map.ts';
 import type {
-  Failure, RequestMessage, WorkerHello, WorkerNotice, WorkerOrder, WorkerSettings,
+  Failure, RequestMessage, WorkerData, WorkerHello, WorkerNotice, WorkerOrder,
 } from '../contract/messages.ts';
 import { StoreEpoch } from '../contract/store-epoch.ts';
 import { createHost, createServices } from '../hostcalls/index.ts';
 import { failureOf } from './failure.ts';
+import { writeGauges } from './gauges.ts';
 import { collector, countCollections } from './gc.ts';
 import { HeapGuard } from './heap-guard.ts';
 import { FIELDS, HEARTBEAT_BYTES, Heartbeat, epochNow } from './heartbeat.ts';
@@ -22,6 +23,7 @@ import { LEDGER_BYTES, Ledger } from './ledger.ts';
 import { LogBatch } from './log-batch.ts';
 import { MemoryPool } from './memory-pool.ts';
 import { ModuleCache, type Served } from './module-cache.ts';
+import { ModuleHolders } from './module-holders.ts';
 import { Outbox } from './outbox.ts';
 import { Relays } from './relays.ts';
 import { Uploads } from './uploads.ts';
@@ -35,7 +37,7 @@ Error.stackTraceLimit = 32;
 
 if (parentPort === null) throw new Error('pool/worker.ts runs as a worker thread only');
 
-const settings = workerData as WorkerSettings;
+const settings = workerData as WorkerData;
 const shared = new SharedArrayBuffer(HEARTBEAT_BYTES);
 const heartbeat = new Heartbeat(shared);
 const { values } = heartbeat;
@@ -64,11 +66,11 @@ const host = createHost({
   },
   onEnter: (sequence, deadlineAt) => heartbeat.enter(sequence, deadlineAt, epochNow()),
 });
-const modules = new ModuleCache({
+const cache = new ModuleCache({
   databasePath: settings.databasePath,
   limits: settings.limits,
   bytesMax: settings.moduleCacheBytesMax,
-  threads: settings.threads,
+  holders: new ModuleHolders(settings.moduleHolders, threadId),
   ...(settings.storeEpoch === undefined ? {} : { epoch: new StoreEpoch(settings.storeEpoch) }),
 });
 const outbox = new Outbox(control.port1);
@@ -80,7 +82,7 @@ const memories = new MemoryPool({
   collect: collector(),
 });
 const UNKNOWN_EPOCH = -1;
-const epochOf = (stores: number): number => (stores === modules.epoch ? stores : UNKNOWN_EPOCH);
+const epochOf = (stores: number): number => (stores === cache.epoch ? stores : UNKNOWN_EPOCH);
 /** Of everything that was read of the database. */
 let epoch = epochOf(services.epoch);
 const uploads = new Uploads((sequence, bytes) => {
@@ -235,7 +237,7 @@ function accept(message: RequestMessage, now: number): void {
 function isOfEpoch(wanted: number): boolean {
   if (wanted > epoch) {
     epoch = UNKNOWN_EPOCH;
-    if (modules.epoch !== wanted) modules.renew();
+    if (cache.epoch !== wanted) cache.renew();
     epoch = epochOf(services.renew());
   }
   return wanted === epoch;
@@ -251,14 +253,14 @@ function start(run: GuestRun, message: RequestMessage): void {
     reportInternalError(error);
     return run.kill(failureOf('store_failed', 'the store could not be opened'));
   }
-  const served = modules.get(message.versionId, message.generation);
+  const served = cache.get(message.versionId, message.generation);
   if (served !== null) {
     begin(run, served);
     return;
   }
   outbox.send();
   run.awaitModule();
-  modules.load(message.versionId, message.generation).then(
+  cache.load(message.versionId, message.generation).then(
     (found) => enqueue(run, found),
     (error: unknown) => {
       if (error instanceof WardianError && error.cause !== undefined) reportInternalError(error);
@@ -281,16 +283,8 @@ function sweep(): void {
   }
   values[FIELDS.beatAt] = now;
   heartbeat.clear();
-  values[FIELDS.memoriesLive] = memories.live;
-  values[FIELDS.memoriesPooled] = memories.keptCount;
-  values[FIELDS.memoryBytesPooled] = memories.keptBytes;
-  values[FIELDS.instancesRecycled] = memories.recycledCount;
-  values[FIELDS.instancesFresh] = memories.freshCount;
-  values[FIELDS.moduleBytesCached] = modules.bytes;
-  values[FIELDS.modulesCached] = modules.count;
-  values[FIELDS.moduleHits] = modules.hits;
-  values[FIELDS.moduleMisses] = modules.misses;
-  values[FIELDS.moduleEvictions] = modules.evictions;
+  cache.modules.recount(performance.now());
+  writeGauges(values, memories, cache);
 }
 
 function abort(sequence: number): void {
@@ -305,7 +299,7 @@ control.port1.on('message', (order: WorkerOrder) => {
     case 'abort': return abort(order.sequence);
     case 'credit': return relays.credit(order.sequence, order.bytes);
     case 'body': return uploads.receive(order);
-    case 'forget': return modules.forget(order.versionId);
+    case 'forget': return cache.forget(order.versionId);
     default: order satisfies never;
   }
 });

@@ -3,7 +3,7 @@
 import t from 'tap';
 import { LIVE_MEMORIES_MAX } from '../../contract/limits.ts';
 import { chooseSeat } from '../../pool/balance.ts';
-import type { Seat } from '../../pool/crew.ts';
+import type { Seat } from '../../pool/seat.ts';
 import { HEARTBEAT_BYTES, Heartbeat, epochNow } from '../../pool/heartbeat.ts';
 
 const GUESTS_MAX = 5_000;

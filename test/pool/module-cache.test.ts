@@ -3,6 +3,7 @@
 import t from 'tap';
 import { KIB, REQUEST_LIMITS_DEFAULT } from '../../contract/limits.ts';
 import { ModuleCache } from '../../pool/module-cache.ts';
+import { ModuleHolders, sharedHolders } from '../../pool/module-holders.ts';
 import { answering, guest } from './guests.ts';
 import { World, startPool } from './world.ts';
 
@@ -11,9 +12,13 @@ t.teardown(() => world.remove());
 
 type Test = { teardown(handler: () => unknown): void };
 
-function open(t: Test, bytesMax: number, threads = 1): ModuleCache {
+/** `threadId`, `shared`: as if it were another thread of a pool. */
+function open(
+  t: Test, bytesMax: number, shared = sharedHolders(1), threadId = 1,
+): ModuleCache {
   const cache = new ModuleCache({
-    databasePath: world.databasePath, limits: REQUEST_LIMITS_DEFAULT, bytesMax, threads,
+    databasePath: world.databasePath, limits: REQUEST_LIMITS_DEFAULT, bytesMax,
+    holders: new ModuleHolders(shared, threadId),
   });
   t.teardown(() => cache.close());
   return cache;
@@ -33,31 +38,92 @@ t.test('a version is loaded once, by all who ask meanwhile', async (t) => {
 });
 
 t.test('the bound on bytes holds, and what goes takes its versions along', async (t) => {
-  const cache = open(t, 200 * KIB);
+  const cache = open(t, 600 * KIB);
   const versions: number[] = [];
   for (let index = 0; index < 20; index += 1) {
     const { versionId } = world.deploy(guest(`(call $answer (i32.const ${300 + index}))`));
     versions.push(versionId);
     await cache.load(versionId, 1);
-    t.ok(cache.bytes <= 200 * KIB);
+    t.ok(cache.modules.bytes <= 600 * KIB);
   }
-  t.ok(cache.evictions > 0);
+  t.ok(cache.modules.evictions > 0);
+  t.ok(cache.modules.count > 2);
   t.equal(cache.get(versions[0]!, 1), null);
   t.not(cache.get(versions.at(-1)!, 1), null);
 });
 
-t.test('each thread counts its part of the code that all of them hold', async (t) => {
-  const { versionId } = world.deploy(answering(223));
-  const counted = await Promise.all([1, 2, 4].map(async (threads) => {
-    const cache = open(t, 1_000 * KIB, threads);
-    await cache.load(versionId, 1);
-    return cache.bytes;
-  }));
-  const [alone = 0, ofTwo = 0, ofFour = 0] = counted;
-  const code = 2 * (alone - ofTwo);
-  t.ok(code > 0);
-  t.ok(Math.abs(alone - ofFour - code * 3 / 4) <= 2, 'a quarter of the code is left');
-  t.ok(ofFour >= 32 * KIB, 'with what each has of its own');
+/** A module whose code counts more than what each thread has of its own. */
+function large(status: number): string {
+  const functions = Array.from({ length: 1_000 }, (_, at) =>
+    `(func $f${at} (param i32) (result i32) (i32.add (local.get 0) (i32.const ${at})))`);
+  return guest(`(call $answer (i32.const ${status}))`, functions.join('\n'));
+}
+
+t.test('threads count their part of what several hold, and all of what one holds', async (t) => {
+  const shared = sharedHolders(3);
+  const caches = [1, 2, 3].map((threadId) => open(t, 4_000 * KIB, shared, threadId));
+  const [one, two, three] = caches as [ModuleCache, ModuleCache, ModuleCache];
+  const { versionId } = world.deploy(large(223));
+  const counted = (): number[] => caches.map(({ modules }) => {
+    modules.recount(Number.POSITIVE_INFINITY);
+    return modules.bytes;
+  });
+  await one.load(versionId, 1);
+  const [alone = 0] = counted();
+  await two.load(versionId, 1);
+  const [half = 0, otherHalf, none] = counted();
+  t.equal(half, otherHalf);
+  t.equal(none, 0);
+  const own = 2 * half - alone;
+  t.ok(own >= 90 * KIB && own < 110 * KIB, 'each has something of its own');
+  t.ok(alone - own > 10 * KIB, 'and the code is shared');
+  await three.load(versionId, 1);
+  const code = alone - own;
+  for (const bytes of counted()) t.ok(Math.abs(bytes - own - code / 3) <= 2);
+
+  two.modules.clear();
+  t.strictSame(counted(), [half, 0, half], 'what one lets go of counts for the others');
+  new ModuleHolders(shared, 0).release(3);
+  t.equal(counted()[0], alone, 'and so does what a thread held that has ended');
+});
+
+t.test('a thread that counts more because of another has no more than it may', async (t) => {
+  const shared = sharedHolders(2);
+  const one = open(t, 800 * KIB, shared, 1);
+  const two = open(t, 8_000 * KIB, shared, 2);
+  const versions = Array.from({ length: 12 }, (_, at) => world.deploy(large(430 + at)).versionId);
+  for (const versionId of versions) await two.load(versionId, 1);
+  for (const versionId of versions) await one.load(versionId, 1);
+  const before = one.modules.count;
+  two.modules.clear();
+  one.modules.recount(Number.POSITIVE_INFINITY);
+  t.ok(one.modules.count < before);
+  t.ok(one.modules.bytes <= 800 * KIB);
+  t.not(one.get(versions.at(-1)!, 1), null, 'the youngest stays');
+});
+
+t.test('the threads of a pool know what the others hold', async (t) => {
+  const { ask, pool } = await startPool(t, world, { threads: 2 });
+  const deployed = world.deploy(large(224));
+  const bytes = (): number => pool.stats().sum('moduleBytesCached');
+  const count = (): number => pool.stats().sum('modulesCached');
+  const until = async (holds: () => boolean): Promise<boolean> => {
+    for (let tries = 0; tries < 200 && !holds(); tries += 1) {
+      await ask(deployed);
+      await new Promise((done) => { setTimeout(done, 10); });
+    }
+    return holds();
+  };
+  await ask(deployed);
+  t.ok(await until(() => count() === 1));
+  const alone = bytes();
+  const both = async (): Promise<boolean> => {
+    await Promise.all(Array.from({ length: 64 }, () => ask(deployed)));
+    return count() === 2;
+  };
+  for (let tries = 0; tries < 100 && !await both(); tries += 1);
+  // The code once, and twice what each has of its own.
+  t.ok(await until(() => bytes() > alone && bytes() < 2 * alone - 10 * KIB));
 });
 
 t.test('a module larger than the cache is served all the same', async (t) => {
@@ -65,7 +131,8 @@ t.test('a module larger than the cache is served all the same', async (t) => {
   const { versionId } = world.deploy(answering(222));
   await cache.load(versionId, 1);
   t.not(cache.get(versionId, 1), null);
-  t.ok(cache.bytes <= 10 * KIB);
+  t.equal(cache.modules.count, 1);
+  t.ok(cache.modules.bytes <= 10 * KIB);
 });
 
 t.test('apps that deploy the same bytes share the compiled module', async (t) => {
@@ -74,7 +141,7 @@ t.test('apps that deploy the same bytes share the compiled module', async (t) =>
   const other = world.deploy(answering(210), { limits: { fuel: 77_000 } });
   const [a, b] = [await cache.load(one.versionId, 1), await cache.load(other.versionId, 1)];
   t.equal(a.compiled, b.compiled);
-  t.equal(cache.count, 1);
+  t.equal(cache.modules.count, 1);
   t.equal(b.limits.fuel, 77_000);
   t.equal(b.owner.appId, other.versionId);
 });
@@ -93,7 +160,7 @@ t.test('a new generation brings new limits', async (t) => {
 });
 
 t.test('a cache smaller than the set serves every version right', async (t) => {
-  const { ask, pool } = await startPool(t, world, { moduleCacheBytesMax: 150 * KIB });
+  const { ask, pool } = await startPool(t, world, { moduleCacheBytesMax: 600 * KIB });
   const deployed = Array.from({ length: 30 }, (_, index) =>
     world.deploy(guest(`(call $answer (i32.const ${400 + index}))`)));
   for (let round = 0; round < 3; round += 1) {
@@ -102,7 +169,7 @@ t.test('a cache smaller than the set serves every version right', async (t) => {
   }
   await new Promise((done) => { setTimeout(done, 60); });
   t.ok(pool.stats().sum('moduleEvictions') > 0);
-  t.ok(pool.stats().sum('moduleBytesCached') <= 150 * KIB);
+  t.ok(pool.stats().sum('moduleBytesCached') <= 600 * KIB);
 });
 
 t.test('the time to load and compile a module is part of making its first instance', async (t) => {

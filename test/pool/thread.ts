@@ -3,7 +3,7 @@
  * where the test or the benchmark runs, each begun and killed by a plain call.
  */
 
-import { MessageChannel } from 'node:worker_threads';
+import { MessageChannel, threadId } from 'node:worker_threads';
 import { MIB, REQUEST_LIMITS_DEFAULT } from '../../contract/limits.ts';
 import type { RequestMessage } from '../../contract/messages.ts';
 import { createHost, createServices } from '../../hostcalls/index.ts';
@@ -12,6 +12,7 @@ import { HEARTBEAT_BYTES, Heartbeat } from '../../pool/heartbeat.ts';
 import { GuestRun, type Thread } from '../../pool/instance.ts';
 import { MemoryPool, type MemoryPoolOptions } from '../../pool/memory-pool.ts';
 import { ModuleCache, type Served } from '../../pool/module-cache.ts';
+import { ModuleHolders, sharedHolders } from '../../pool/module-holders.ts';
 import { setV8Flags } from '../../pool/v8-flags.ts';
 import { dueIn, type Deployed, type World } from './world.ts';
 
@@ -50,7 +51,7 @@ export function createThread(world: World, options: BareThreadOptions = {}): Bar
   };
   const cache = new ModuleCache({
     databasePath: world.databasePath, limits: REQUEST_LIMITS_DEFAULT, bytesMax: 256 * MIB,
-    threads: 1,
+    holders: new ModuleHolders(sharedHolders(1), threadId),
   });
   let sequence = 0;
   return {
