@@ -7,6 +7,8 @@
  * Here entries are taken out in place: open addressing, linear probing, no traces of the deleted.
  */
 
+import { randomBytes } from 'node:crypto';
+
 const SLOTS_MIN = 64;
 /** Grown when more of the slots than one in so many are taken; shrunk when far fewer are. */
 const GROW_SHARE = 2;
@@ -14,7 +16,12 @@ const SHRINK_SHARE = 16;
 const FREE = -1;
 /** 2^32 divided by the golden ratio: neighbours are spread, whichever bits are looked at. */
 const SPREAD = 0x9e37_79b1;
+/** The first multiplier of MurmurHash3's finalizer. */
+const MIX = 0x85eb_ca6b;
+const MIX_SHIFT = 15;
 const HASH_BITS = 32;
+/** Clients decide which requests stay: nobody shall know whose keys share a home. */
+const SEED = randomBytes(4).readInt32LE();
 
 function vacant<T>(slots: number): (T | undefined)[] {
   return Array.from({ length: slots }, () => undefined);
@@ -90,8 +97,10 @@ export class LiveMap<T> {
     return slot;
   }
 
+  /** Of the key's lower 32 bits: those that are alive together were given out one after another. */
   #home(key: number): number {
-    return Math.imul(key, SPREAD) >>> this.#shift;
+    const spread = Math.imul(key ^ SEED, SPREAD);
+    return Math.imul(spread ^ (spread >>> MIX_SHIFT), MIX) >>> this.#shift;
   }
 
   /** Those behind it that had to give way to it move up, so that no search ends too early. */

@@ -8,6 +8,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import { WardianError } from '../../../contract/errors.ts';
 import { BODY_AS_TEXT_BYTES_MAX } from '../../../contract/limits.ts';
+import { LiveMap } from '../../../contract/live-map.ts';
 import type { StoreCommand, StoreReply } from '../../../contract/messages.ts';
 import {
   STORE_REPLY_VALUES, putStoreRequest, takeStoreReply,
@@ -40,7 +41,7 @@ function owned(command: StoreCommand): StoreCommand {
 
 export class WriterChannel {
   readonly #port: MessagePort;
-  readonly #waiting = new Map<number, Waiting>();
+  readonly #waiting = new LiveMap<Waiting>();
   #wire: StoreWire = [];
   #transfers: ArrayBuffer[] = [];
   /** By the clock: when the first of them is due; while there is one. */
