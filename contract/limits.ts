@@ -122,7 +122,7 @@ export const FAIR_SHARE_FACTOR = 4;
  * Time of each thread that one tenant's requests may have sent ahead, while others are there and
  * while none is; and for how long after its last request a tenant counts as there.
  */
-export const ADMISSION_AHEAD_MS = 1;
+export const ADMISSION_AHEAD_MS = 0.25;
 export const ADMISSION_ALONE_AHEAD_MS = 8;
 export const ADMISSION_ACTIVE_MS = 10_000;
 /** A tenant whose guests hold a thread longer than this on average leaves a thread to others. */

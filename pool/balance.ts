@@ -10,12 +10,13 @@ import { LIVE_MEMORIES_MAX } from '../contract/limits.ts';
 import type { Seat } from './seat.ts';
 import { FIELDS } from './heartbeat.ts';
 
-/** A guest that has held its thread so long makes others go elsewhere, if they can. */
-const HELD_MS = 2;
 /**
- * After so long what its thread has not begun may leave. Less would take a thread for held that the
- * system has not scheduled for a slice or two, which is common where cores are short.
+ * A thread that has begun nothing for so long, be it for a guest, for a collection of garbage, or
+ * because the system does not let it run, makes others go elsewhere, and those that it was sent
+ * leave it, if there is a thread that gets on.
  */
+const HELD_MS = 2;
+/** After so long nothing more is sent to it in turn while several senders wait. */
 const CLOSED_MS = 10;
 /** A thread whose loop has not turned for so long is as one that is held. */
 const LAG_MS = 100;
@@ -28,9 +29,10 @@ const CROWDED_LOAD = 1e12;
 export const UNBEGUN_MAX = 32;
 
 /** Milliseconds for which something has held the thread; 0 when nothing does. */
-function heldMs({ heartbeat: { values } }: Seat, now: number): number {
+function heldMs(seat: Seat, now: number): number {
+  const { values } = seat.heartbeat;
   const since = values[FIELDS.runningSince]!;
-  const held = since > 0 ? now - since : 0;
+  const held = Math.max(since > 0 ? now - since : 0, seat.silentMs(now));
   const lag = now - values[FIELDS.beatAt]!;
   return lag > LAG_MS ? Math.max(held, lag) : held;
 }
@@ -90,13 +92,14 @@ export function departures(
   const leaving: Departure[] = [];
   let room = 0;
   for (const seat of seats) {
-    if (isOpen(seat, guestsMax, now)) room += UNBEGUN_MAX - seat.unbegun;
+    if (!hasRoom(seat, guestsMax) || heldMs(seat, now) > HELD_MS) continue;
+    room += UNBEGUN_MAX - seat.unbegun;
   }
   for (const seat of seats) {
     const { unbegun } = seat;
     if (unbegun === 0) continue;
     const held = heldMs(seat, now);
-    if (held > CLOSED_MS && room > 0) {
+    if (held > HELD_MS && room > 0) {
       const count = Math.min(unbegun, room);
       room -= count;
       leaving.push({ seat, count, toOthers: true });

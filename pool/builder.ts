@@ -9,7 +9,7 @@
 import { createWriteStream, writeFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { flushCompileCache } from 'node:module';
-import { constants, setPriority } from 'node:os';
+import { constants, getPriority, setPriority } from 'node:os';
 import { dirname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 
@@ -41,7 +41,8 @@ function reply(head: ReplyHead, parts: readonly Uint8Array[] = []): Promise<void
 
 /** Builds yield to requests, and when memory runs out the system ends a build, not the daemon. */
 function stepBack(): void {
-  setPriority(0, constants.priority.PRIORITY_BELOW_NORMAL);
+  // Never up, which the system would refuse.
+  setPriority(0, Math.max(getPriority(), constants.priority.PRIORITY_BELOW_NORMAL));
   if (process.platform === 'linux') writeFileSync('/proc/self/oom_score_adj', '1000');
 }
 

@@ -14,6 +14,7 @@ import { BARE_THREAD, entryUrl } from '../contract/entry.ts';
 import { QUEUE_LENGTH_MAX } from '../contract/limits.ts';
 import type { WorkerData, WorkerHello, WorkerSettings } from '../contract/messages.ts';
 import { ModuleHolders, sharedHolders } from './module-holders.ts';
+import { lowerHelpers } from './priority.ts';
 import { Seat, type Handle, type SeatEvents, type SeatOwner } from './seat.ts';
 import { WORKER_STACK_MIB, workerHeapMib } from './v8-flags.ts';
 import type { Wire } from './wire.ts';
@@ -47,6 +48,7 @@ export class Crew implements SeatOwner {
   constructor(settings: WorkerSettings, options: ThreadOptions, events: CrewEvents) {
     this.threads = settings.threads;
     this.#events = events;
+    lowerHelpers();
     const moduleHolders = sharedHolders(settings.threads);
     this.#moduleHolders = new ModuleHolders(moduleHolders, ownThreadId);
     this.#piscina = new Piscina({

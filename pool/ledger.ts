@@ -41,6 +41,11 @@ export class Ledger {
     return Atomics.load(this.#places, place) === SENT;
   }
 
+  /** Main thread: taken back, and the worker has not come to it. */
+  isTaken(place: number): boolean {
+    return Atomics.load(this.#places, place) === TAKEN;
+  }
+
   /** Main thread: a request is on its way. The place must be open. */
   send(place: number): void {
     Atomics.store(this.#places, place, SENT);

@@ -10,7 +10,7 @@ import type { MessagePort, Worker } from 'node:worker_threads';
 import type { Piscina } from 'piscina';
 import { LiveMap } from '../contract/live-map.ts';
 import type { RequestMessage, WorkerHello, WorkerOrder } from '../contract/messages.ts';
-import { FIELDS, Heartbeat } from './heartbeat.ts';
+import { FIELDS, Heartbeat, epochNow } from './heartbeat.ts';
 import { Ledger, PLACES } from './ledger.ts';
 import { alone, isHandedOver } from './transfer.ts';
 import { putRequest, type Wire } from './wire.ts';
@@ -70,6 +70,10 @@ export class Seat {
   #sentCount = 0;
   /** What was not begun when last looked at, in the order sent. */
   readonly #unbegun: Sent[] = [];
+  /** When the first of them was first seen to be the thread's next; never before it has left. */
+  #nextSince = Number.POSITIVE_INFINITY;
+  /** Where the first was that left because the thread was silent; -1 once that is passed by. */
+  #passedBy = -1;
 
   constructor(
     crew: SeatOwner, worker: Worker, handle: Handle, hello: WorkerHello, events: SeatEvents,
@@ -113,6 +117,7 @@ export class Seat {
     if (this.#outbox.length === 0) return;
     const batch = this.#outbox;
     this.#outbox = [];
+    if (this.#unbegun[0] === batch[0]) this.#nextSince = epochNow();
     // Once it is gone, what it had not begun goes to another.
     if (this.serving) this.#post(batch);
   };
@@ -149,8 +154,14 @@ export class Seat {
 
   #recall(request: Sent): void {
     this.ledger.recall(request.place);
-    this.#unbegun.splice(this.#unbegun.indexOf(request), 1);
+    this.#drop(request);
     request.place = -1;
+  }
+
+  #drop(request: Sent): void {
+    const at = this.#unbegun.indexOf(request);
+    this.#unbegun.splice(at, 1);
+    if (at === 0 && this.#passedBy < 0) this.#nextIs(this.#unbegun[0]);
   }
 
   /** Requests that were sent and not begun. */
@@ -165,11 +176,32 @@ export class Seat {
 
   /** The thread begins them in the order sent. */
   #forgetBegun(): void {
-    for (let first = this.#unbegun[0]; first !== undefined; first = this.#unbegun[0]) {
-      if (this.ledger.isSent(first.place)) return;
+    const before = this.#unbegun[0];
+    let first = before;
+    while (first !== undefined && !this.ledger.isSent(first.place)) {
       first.place = -1;
       this.#unbegun.shift();
+      first = this.#unbegun[0];
     }
+    if (first !== before) this.#nextIs(first);
+  }
+
+  #nextIs(first: Sent | undefined): void {
+    this.#nextSince = first === undefined || first === this.#outbox[0]
+      ? Number.POSITIVE_INFINITY : epochNow();
+  }
+
+  /**
+   * Milliseconds for which the thread could have begun something and has not: a guest or a
+   * collection of garbage holds it, or the system does not let it run. 0 while nobody can tell.
+   */
+  silentMs(now: number): number {
+    this.#forgetBegun();
+    if (this.#passedBy >= 0 && this.ledger.isOpen(this.#passedBy)) {
+      this.#passedBy = -1;
+      this.#nextIs(this.#unbegun[0]);
+    }
+    return Math.max(now - this.#nextSince, 0);
   }
 
   /**
@@ -179,7 +211,15 @@ export class Seat {
   takeUnbegun(most: number, mayGo: (request: Sent) => boolean): Sent[] {
     this.#forgetBegun();
     const movable = this.#unbegun.filter((one) => hasBody(one) && mayGo(one)).slice(0, most);
-    return movable.filter((request) => this.takeBack(request));
+    const { place = -1 } = movable[0] ?? {};
+    const since = this.#nextSince;
+    const taken = movable.filter((request) => this.takeBack(request));
+    // It is as silent as before, though there may be nothing left that it could begin.
+    if (taken.length > 0 && this.ledger.isTaken(place)) {
+      this.#passedBy = place;
+      this.#nextSince = since;
+    }
+    return taken;
   }
 
   /** False when the thread has begun it; otherwise the seat knows no more of it. */
@@ -187,7 +227,7 @@ export class Seat {
     this.#forgetBegun();
     const { place } = request;
     if (place < 0 || !this.ledger.takeBack(place)) return false;
-    this.#unbegun.splice(this.#unbegun.indexOf(request), 1);
+    this.#drop(request);
     const unsent = this.#outbox.indexOf(request);
     if (unsent >= 0) {
       this.#outbox.splice(unsent, 1);

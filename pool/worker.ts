@@ -25,6 +25,7 @@ import { MemoryPool } from './memory-pool.ts';
 import { ModuleCache, type Served } from './module-cache.ts';
 import { ModuleHolders } from './module-holders.ts';
 import { Outbox } from './outbox.ts';
+import { lowerWorker } from './priority.ts';
 import { Relays } from './relays.ts';
 import { Uploads } from './uploads.ts';
 import { REQUEST_VALUES, placeAt, takeRequest, type Wire } from './wire.ts';
@@ -36,6 +37,7 @@ const SLICE_MS = 4;
 Error.stackTraceLimit = 32;
 
 if (parentPort === null) throw new Error('pool/worker.ts runs as a worker thread only');
+lowerWorker();
 
 const settings = workerData as WorkerData;
 const shared = new SharedArrayBuffer(HEARTBEAT_BYTES);

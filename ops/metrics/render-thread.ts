@@ -3,10 +3,10 @@
  * series cost the thread that answers requests nothing but a message.
  */
 
-import { setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { constants, gzipSync } from 'node:zlib';
 
+import { standBack } from '../../contract/niceness.ts';
 import { Exposition } from './exposition.ts';
 import type { Format, Names } from './exposition.ts';
 import type { MetricMemory } from './layout.ts';
@@ -28,12 +28,11 @@ export type RenderReply =
  * A tenth of what the others get while all want the processor: enough for a scrape to end in time
  * on a saturated machine, little enough not to be felt by requests.
  */
-const NICE = 10;
+const NICENESS = 10;
 
 if (parentPort === null) throw new Error('ops/metrics/render-thread.ts is a thread entry');
 const port = parentPort;
-// On Linux this is the calling thread's priority; elsewhere it would be the whole process's.
-if (process.platform === 'linux') setPriority(0, NICE);
+standBack(NICENESS);
 
 const FAST = { level: constants.Z_BEST_SPEED };
 const memory = workerData as MetricMemory;

@@ -3,23 +3,22 @@
  * a daemon that exports nothing has none of them in memory.
  */
 
-import { setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto';
 
+import { standBack } from '../../contract/niceness.ts';
 import { SpanMaker } from './spans.ts';
 import type { ExportOrder, ExportReply, ExportSettings } from './traced.ts';
 
 /** As the thread that renders metrics: a tenth of what the others get while all want it. */
-const NICE = 10;
+const NICENESS = 10;
 const EXPORT_MS = 10_000;
 /** Batches on their way; more wait in the main thread's count. */
 const EXPORTS_CONCURRENT_MAX = 8;
 
 if (parentPort === null) throw new Error('ops/traces/export-thread.ts is a thread entry');
 const port = parentPort;
-// On Linux this is the calling thread's priority; elsewhere it would be the whole process's.
-if (process.platform === 'linux') setPriority(0, NICE);
+standBack(NICENESS);
 
 const { url, headers, resource } = workerData as ExportSettings;
 const maker = new SpanMaker(resource);

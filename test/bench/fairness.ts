@@ -8,11 +8,10 @@
  *   node test/bench/fairness.ts [--json] [--rounds 3] [--seconds 20] [--floods cheap,heavy,waiting]
  */
 
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { createServer } from 'node:http';
-import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { parseArgs } from 'node:util';
+import { Worker } from 'node:worker_threads';
 
 import { computing } from '../e2e/world.ts';
 import { startDaemon } from '../harness/daemon.ts';
@@ -129,14 +128,6 @@ function report(found: ReadonlyMap<FloodName, readonly Pair[]>): void {
   else console.dir(result, { depth: 4 });
 }
 
-async function openUpstream(): Promise<Server> {
-  const server = createServer((_request, response) => {
-    setTimeout(() => response.end('at last'), UPSTREAM_MS);
-  });
-  await new Promise<void>((done) => { server.listen(0, '127.0.0.1', 4_096, done); });
-  return server;
-}
-
 async function startWith(names: readonly FloodName[]): Promise<Daemon> {
   const daemon = await startDaemon({ flags: [
     '--threads', values.threads, '--access-log', 'false', '--egress-allow', '127.0.0.0/8',
@@ -149,8 +140,10 @@ async function startWith(names: readonly FloodName[]): Promise<Daemon> {
 
 async function main(): Promise<void> {
   const names = values.floods.split(',').filter(isFlood);
-  const upstream = await openUpstream();
-  const path = `/?url=http://127.0.0.1:${(upstream.address() as AddressInfo).port}/`;
+  const upstream = new Worker(
+    new URL('./slow-upstream.ts', import.meta.url), { workerData: UPSTREAM_MS });
+  const [port] = await once(upstream, 'message') as [number];
+  const path = `/?url=http://127.0.0.1:${port}/`;
   const daemons: Daemon[] = [];
   const found = new Map<FloodName, Pair[]>(names.map((name) => [name, []]));
   try {
@@ -169,8 +162,7 @@ async function main(): Promise<void> {
     report(found);
   } finally {
     for (const daemon of daemons) await daemon.stop();
-    upstream.closeAllConnections();
-    upstream.close();
+    await upstream.terminate();
   }
 }
 

@@ -15,7 +15,7 @@ function seats(guests: readonly { readonly size: number; readonly waiting: numbe
     heartbeat.set('beatAt', epochNow());
     return {
       heartbeat, requests: { size }, crew: { threads: guests.length }, load: size - waiting,
-      takes: (most: number) => size < most,
+      takes: (most: number) => size < most, silentMs: () => 0,
     } as unknown as Seat;
   });
 }
