@@ -6,7 +6,7 @@
  *   node test/bench/scaling.ts [--json] [--rounds 5] [--seconds 3] [--deployments 1000]
  */
 
-import { mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -35,9 +35,10 @@ const ROOMY_CACHE = String(1_024 * MIB);
 /** Room for about a tenth of a thousand small modules, in both threads together. */
 const TIGHT_CACHE = String(24 * MIB);
 const SOME = 100;
-const WARM_UP_SECONDS = 5;
+const WARM_UP_SECONDS = 3;
 const WARM_UP_TURNS_MAX = 15;
 const FASTER = 1.03;
+const VAIN_TURNS = 2;
 
 interface Case {
   readonly name: string;
@@ -61,31 +62,29 @@ async function run(one: Case, seconds = SECONDS): Promise<void> {
 }
 
 /**
- * Runs each case until it is no faster than before: every module on every thread has been asked for
- * then, and V8's second tier, which compiles a function once it was called often, is through with
- * all of them. A thousand modules take half a minute.
+ * Runs each case until two runs in a row are no faster than the best before: every module on every
+ * thread has been asked for then, and V8's second tier, which compiles a function once it was
+ * called often, is through with all of them. A thousand modules take half a minute.
  */
 async function warmUp(cases: readonly Case[]): Promise<void> {
   for (const one of cases) {
-    let turns = 0;
-    do {
+    let best = 0;
+    let vain = 0;
+    for (let turn = 0; turn < WARM_UP_TURNS_MAX && vain < VAIN_TURNS; turn += 1) {
       await run(one, WARM_UP_SECONDS);
-      turns += 1;
-    } while (turns < WARM_UP_TURNS_MAX && isFaster(one.perSecond));
+      const last = one.perSecond.at(-1) ?? 0;
+      vain = last > best * FASTER ? 0 : vain + 1;
+      best = Math.max(best, last);
+    }
     one.perSecond.length = 0;
     one.processorUs.length = 0;
     one.errors = 0;
   }
 }
 
-/** The last of the runs was clearly better than the one before, or is the first. */
-function isFaster(perSecond: readonly number[]): boolean {
-  const [last = 0, before = 0] = perSecond.toReversed();
-  return last > before * FASTER;
-}
-
 async function main(): Promise<void> {
   const data = mkdtempSync(join(tmpdir(), 'wardian-scaling-'));
+  const copy = `${data}-copy`;
   const daemons: Daemon[] = [];
   const cases: Case[] = [];
   const start = async (threads: string, cache: string, folder?: string): Promise<Daemon> => {
@@ -104,10 +103,13 @@ async function main(): Promise<void> {
       const daemon = await start(threads, ROOMY_CACHE);
       add(`threads_${threads}`, daemon, await deployMany(daemon, values.guest, 1));
     }
+    const first = await start('2', ROOMY_CACHE, data);
+    const hosts = await deployMany(first, values.guest, DEPLOYMENTS);
+    await first.stop();
+    daemons.splice(daemons.indexOf(first), 1);
+    cpSync(data, copy, { recursive: true });
     const roomy = await start('2', ROOMY_CACHE, data);
-    const hosts = await deployMany(roomy, values.guest, DEPLOYMENTS);
-    const tight = await start('2', TIGHT_CACHE);
-    await deployMany(tight, values.guest, DEPLOYMENTS);
+    const tight = await start('2', TIGHT_CACHE, copy);
     for (const count of [1, SOME, DEPLOYMENTS]) {
       add(`deployments_${count}`, roomy, hosts.slice(0, count));
       add(`deployments_${count}_small_cache`, tight, hosts.slice(0, count));
@@ -119,6 +121,7 @@ async function main(): Promise<void> {
   } finally {
     for (const daemon of daemons) await daemon.stop();
     rmSync(data, { recursive: true, force: true });
+    rmSync(copy, { recursive: true, force: true });
   }
   report(cases);
 }
