@@ -9,12 +9,21 @@ const NICENESS_MAX = 19;
 
 export const hasNiceness = process.platform === 'linux';
 
+/** The thread has ended, or the system (a container's rules, say) lets none be changed. */
+const IGNORED: ReadonlySet<unknown> = new Set(['ESRCH', 'EPERM', 'EACCES', 'ENOSYS']);
+
 /**
- * Behind the main thread by so much, whatever that of the main thread is: it never asks for more
- * than the process was given, for which the system would want privileges. `id` is the system's
- * number of a thread of this process; 0 is the one that calls.
+ * Behind the main thread by so much, and never further ahead than it is, for which the system would
+ * want privileges. `id` is the system's number of a thread of this process; 0 is the one that
+ * calls. Where the system refuses, the thread stays as it is: slower for others, and no worse.
  */
 export function standBack(by: number, id = 0): void {
   if (!hasNiceness) return;
-  setPriority(id, Math.min(getPriority(process.pid) + by, NICENESS_MAX));
+  try {
+    const wanted = Math.min(getPriority(process.pid) + by, NICENESS_MAX);
+    if (wanted > getPriority(id)) setPriority(id, wanted);
+  } catch (error) {
+    const { code, info } = error as NodeJS.ErrnoException & { info?: { code?: string } };
+    if (!IGNORED.has(info?.code ?? code)) throw error;
+  }
 }

@@ -1,13 +1,13 @@
 /**
- * Which thread gets a request, and what is done with requests that wait behind a guest which holds
- * its thread: they go to another thread that is open, or back to whoever sent them, who keeps the
- * order between tenants.
+ * Which thread gets a request, and what is done with requests whose thread gets nowhere, because a
+ * guest or a collection of garbage holds it or the system does not let it run: they go to another
+ * thread that is open, or back to whoever sent them, who keeps the order between tenants.
  *
- *   seat:  open ──a guest holds it, or 32 are unbegun──▶ closed ──▶ open
+ *   seat:  open ──it is held, or 32 are unbegun──▶ closed ──▶ open
  */
 
 import { LIVE_MEMORIES_MAX } from '../contract/limits.ts';
-import type { Seat } from './seat.ts';
+import type { Seat, Sent } from './seat.ts';
 import { FIELDS } from './heartbeat.ts';
 
 /**
@@ -37,6 +37,10 @@ function heldMs(seat: Seat, now: number): number {
   return lag > LAG_MS ? Math.max(held, lag) : held;
 }
 
+function isCrowded({ requests, crew }: Seat): boolean {
+  return requests.size * crew.threads >= CROWDED_SHARE * LIVE_MEMORIES_MAX;
+}
+
 /**
  * The thread with the fewest guests that want it. One that is held comes after those: what is sent
  * there waits. Of several such, on a machine short of processor time, the one that has been so the
@@ -55,7 +59,7 @@ export function chooseSeat(
     const held = heldMs(seat, now);
     if (held > HELD_MS) load += guestsMax + held;
     const { size } = seat.requests;
-    if (size * seat.crew.threads >= CROWDED_SHARE * LIVE_MEMORIES_MAX) load += CROWDED_LOAD;
+    if (isCrowded(seat)) load += CROWDED_LOAD;
     if (load > bestLoad || (load === bestLoad && size >= bestSize)) continue;
     best = seat;
     bestSize = size;
@@ -80,6 +84,16 @@ export interface Departure {
   readonly count: number;
   /** False: to whoever sent them. */
   readonly toOthers: boolean;
+  /** How long something has held the thread. */
+  readonly heldMs: number;
+}
+
+/**
+ * Whether a request leaves a thread that was held for so long: each time it has left one it stays
+ * twice as long, or where no thread is scheduled soon it would go from one to the other for ever.
+ */
+export function mayMove({ moves }: Sent, held: number): boolean {
+  return held > HELD_MS * 2 ** moves;
 }
 
 /**
@@ -93,7 +107,8 @@ export function departures(
   let room = 0;
   for (const seat of seats) {
     if (!hasRoom(seat, guestsMax) || heldMs(seat, now) > HELD_MS) continue;
-    room += UNBEGUN_MAX - seat.unbegun;
+    if (isCrowded(seat)) continue;
+    room += Math.min(UNBEGUN_MAX - seat.unbegun, guestsMax - seat.requests.size);
   }
   for (const seat of seats) {
     const { unbegun } = seat;
@@ -102,9 +117,9 @@ export function departures(
     if (held > HELD_MS && room > 0) {
       const count = Math.min(unbegun, room);
       room -= count;
-      leaving.push({ seat, count, toOthers: true });
+      leaving.push({ seat, count, toOthers: true, heldMs: held });
     } else if (shared && held > RETURN_MS) {
-      leaving.push({ seat, count: unbegun, toOthers: false });
+      leaving.push({ seat, count: unbegun, toOthers: false, heldMs: held });
     }
   }
   return leaving;

@@ -79,7 +79,8 @@ export class ModuleHolders {
 
   /** Of one that was added. */
   remove(place: number): void {
-    if (this.#row === null) return;
+    // One that came while no row was free was never counted.
+    if (this.#row === null || this.#row[place] === 0) return;
     if (this.#row[place] === 1) this.#tell(place, -1);
     this.#row[place]! -= 1;
   }

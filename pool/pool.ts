@@ -18,7 +18,7 @@ import { LiveMap } from '../contract/live-map.ts';
 import type {
   GuestLogLine, ReplyMessage, RequestMessage, WorkerHello, WorkerNotice, WorkerSettings,
 } from '../contract/messages.ts';
-import { chooseSeat, departures, hasRoom, isOpen } from './balance.ts';
+import { chooseSeat, departures, hasRoom, isOpen, mayMove } from './balance.ts';
 import { Crew, type CrewEvents, type ThreadOptions } from './crew.ts';
 import { FIELDS, epochNow, type HeartbeatField } from './heartbeat.ts';
 import { abortedReply, lateReply } from './replies.ts';
@@ -99,6 +99,7 @@ class PendingRequest implements Sent {
   readonly upload: Upload | null;
   seat: Seat | null = null;
   place = -1;
+  moves = 0;
   repeated = false;
   settled = false;
   readonly #begunAt = epochNow();
@@ -417,18 +418,17 @@ export class Pool {
     setTimeout(this.#balance, BALANCE_MS).unref();
   }
 
-  /** What waits behind a guest that holds its thread goes to where it is begun sooner. */
+  /** What waits for a thread that gets nowhere goes to where it is begun sooner. */
   readonly #balance = (): void => {
     this.#balancing = false;
     if (this.#closing) return;
     const seats = [...this.#seats()];
     const { guestsPerWorkerMax } = this.#options.settings;
     const shared = this.#options.shared?.() ?? true;
-    for (const { seat, count, toOthers } of departures(
-      seats, guestsPerWorkerMax, epochNow(), shared,
-    )) {
-      const taken = seat.takeUnbegun(
-        count, (request) => toOthers || (request as PendingRequest).returned !== null);
+    const leaving = departures(seats, guestsPerWorkerMax, epochNow(), shared);
+    for (const { seat, count, toOthers, heldMs } of leaving) {
+      const taken = seat.takeUnbegun(count, (request) =>
+        (toOthers ? mayMove(request, heldMs) : (request as PendingRequest).returned !== null));
       // From the last, as each goes to the front of the sender's queue.
       for (const request of toOthers ? taken : taken.toReversed()) {
         this.#move(request as PendingRequest, toOthers);
@@ -439,6 +439,7 @@ export class Pool {
 
   #move(request: PendingRequest, toOthers: boolean): void {
     this.#moved += 1;
+    request.moves += 1;
     request.seat = null;
     if (toOthers || request.returned === null) return this.#dispatch(request);
     if (this.#settle(request)) request.returned();

@@ -4,7 +4,7 @@
  * come last. Measured in `docs/rationale.md`, "Fairness".
  */
 
-import { readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { hasNiceness, standBack } from '../contract/niceness.ts';
 
 const WORKER_NICENESS = 5;
@@ -12,6 +12,7 @@ const HELPER_NICENESS = 10;
 /** What Node calls the threads of its V8 platform, from version 24 on. */
 const HELPER_NAME = 'V8Worker';
 const TASKS = '/proc/self/task';
+const GONE: ReadonlySet<string> = new Set(['ENOENT', 'ESRCH']);
 
 /** Of the calling thread, which runs guests. */
 export function lowerWorker(): void {
@@ -20,7 +21,7 @@ export function lowerWorker(): void {
 
 /** Of V8's helpers, which serve all threads of the process. */
 export function lowerHelpers(): void {
-  if (!hasNiceness) return;
+  if (!hasNiceness || !existsSync(TASKS)) return;
   for (const id of readdirSync(TASKS)) {
     if (nameOf(id).startsWith(HELPER_NAME)) standBack(HELPER_NICENESS, Number(id));
   }
@@ -31,7 +32,8 @@ function nameOf(id: string): string {
   try {
     return readFileSync(`${TASKS}/${id}/comm`, 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (GONE.has(code)) return '';
     throw error;
   }
 }

@@ -39,6 +39,8 @@ export interface Sent {
   readonly message: RequestMessage;
   /** Its place in the seat's ledger while it is not known to have begun; -1 otherwise. */
   place: number;
+  /** How often it has left a thread for another. */
+  moves: number;
 }
 
 /** Requests that go to a thread in one message at most. */
@@ -117,7 +119,7 @@ export class Seat {
     if (this.#outbox.length === 0) return;
     const batch = this.#outbox;
     this.#outbox = [];
-    if (this.#unbegun[0] === batch[0]) this.#nextSince = epochNow();
+    if (this.#passedBy < 0 && this.#unbegun[0] === batch[0]) this.#nextSince = epochNow();
     // Once it is gone, what it had not begun goes to another.
     if (this.serving) this.#post(batch);
   };
@@ -183,7 +185,9 @@ export class Seat {
       this.#unbegun.shift();
       first = this.#unbegun[0];
     }
-    if (first !== before) this.#nextIs(first);
+    if (first === before) return;
+    if (this.#passedBy < 0) this.#nextIs(first);
+    else this.#nextSince = epochNow();
   }
 
   #nextIs(first: Sent | undefined): void {

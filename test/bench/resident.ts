@@ -2,7 +2,7 @@
  * What a deployment takes of memory while it is served: resident bytes of the process beyond those
  * with one deployment under the same load, for each further one, beside the bytes that the cache of
  * modules counts for it in all threads together. Guests: two small examples, and modules of 300 KB
- * of which a request runs a tenth, or everything.
+ * of which a request runs a tenth, or everything. What is looked at is the second of two loads.
  *
  *   node test/bench/resident.ts [--json] [--deployments 300] [--seconds 10]
  */
@@ -61,6 +61,7 @@ async function take(deploy: (daemon: Daemon) => Promise<string[]>): Promise<Take
       return [residentBytes(pid), await countedBytes(daemon)];
     };
     const [residentOfOne, countedOfOne] = await load(hosts.slice(0, 1));
+    await load(hosts);
     const [resident, counted] = await load(hosts);
     const others = (hosts.length - 1) * KIB;
     return {

@@ -7,7 +7,7 @@ import type { Worker } from 'node:worker_threads';
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import type { RequestMessage, WorkerHello } from '../../contract/messages.ts';
-import { chooseSeat, departures } from '../../pool/balance.ts';
+import { chooseSeat, departures, mayMove } from '../../pool/balance.ts';
 import { HEARTBEAT_BYTES, Heartbeat, epochNow } from '../../pool/heartbeat.ts';
 import { LEDGER_BYTES, Ledger } from '../../pool/ledger.ts';
 import { Seat, type Handle, type Sent } from '../../pool/seat.ts';
@@ -41,7 +41,7 @@ let sequence = 0;
 function send(seat: Seat, count: number): Sent[] {
   return Array.from({ length: count }, () => {
     sequence += 1;
-    const sent: Sent = { place: -1, message: { sequence, body: null } as RequestMessage };
+    const sent: Sent = { place: -1, moves: 0, message: { sequence, body: null } as RequestMessage };
     seat.send(sent);
     return sent;
   });
@@ -56,8 +56,9 @@ t.test('a thread is silent from when it could have begun something', async (t) =
   const leftAt = epochNow();
   t.ok(seat.silentMs(leftAt + 50) >= 50);
   await sleep(LONG_MS);
+  const begunAt = epochNow();
   t.ok(next());
-  t.ok(seat.silentMs(epochNow()) < LONG_MS / 2, 'it has begun one');
+  t.equal(seat.silentMs(begunAt), 0, 'it has begun one');
   t.ok(next());
   t.ok(next());
   t.equal(seat.silentMs(epochNow() + 50), 0, 'and all of them');
@@ -68,10 +69,12 @@ t.test('what a silent thread was sent leaves it for one that gets on', async (t)
   const silent = play();
   const other = play();
   const seats = [silent.seat, other.seat];
-  send(silent.seat, 4);
+  const [moved] = send(silent.seat, 4) as [Sent];
+  const sentAt = epochNow();
   await turn();
-  const leaving = (now: number) => departures(seats, GUESTS_MAX, now, true);
-  t.strictSame(leaving(epochNow()), []);
+  const leaving = (now: number) => departures(seats, GUESTS_MAX, now, true)
+    .map(({ heldMs: _heldMs, ...rest }) => rest);
+  t.strictSame(leaving(sentAt), []);
   const later = epochNow() + LONG_MS;
   t.strictSame(leaving(later), [{ seat: silent.seat, count: 4, toOthers: true }]);
   t.equal(chooseSeat(seats, GUESTS_MAX, later), other.seat, 'nor is it sent more');
@@ -80,12 +83,20 @@ t.test('what a silent thread was sent leaves it for one that gets on', async (t)
   t.equal(silent.seat.requests.size, 0);
   // Nothing wants it, and it is as silent as before: until it comes to what is not its any more.
   t.ok(silent.seat.silentMs(later) >= LONG_MS);
+  send(silent.seat, 1);
+  await turn();
+  t.ok(silent.seat.silentMs(later) >= LONG_MS, 'nor does what it is sent make it look alive');
+  t.ok(mayMove(moved, 3));
+  moved.moves = 2;
+  t.notOk(mayMove(moved, 7), 'what has moved stays longer');
+  t.ok(mayMove(moved, 9));
   send(other.seat, 2);
   await turn();
   t.ok(other.next());
   const now = epochNow() + LONG_MS;
   t.equal(chooseSeat(seats, GUESTS_MAX, epochNow() + LONG_MS / 3), other.seat);
   for (let count = 0; count < 4; count += 1) t.notOk(silent.next(), 'it was taken back');
+  t.ok(silent.next(), 'but for the one that came since');
   t.equal(silent.seat.silentMs(now), 0);
   t.equal(chooseSeat(seats, GUESTS_MAX, epochNow()), silent.seat);
 });
@@ -96,7 +107,8 @@ t.test('between two silent threads nothing moves', async (t) => {
   for (const seat of seats) send(seat, 2);
   await turn();
   t.strictSame(departures(seats, GUESTS_MAX, epochNow() + LONG_MS, false), []);
-  const toQueue = departures(seats, GUESTS_MAX, epochNow() + 50, true);
+  const toQueue = departures(seats, GUESTS_MAX, epochNow() + 50, true)
+    .map(({ heldMs: _heldMs, ...rest }) => rest);
   t.strictSame(toQueue, seats.map((seat) => ({ seat, count: 2, toOthers: false })));
 });
 
@@ -105,8 +117,9 @@ t.test('a client that goes away leaves the next in its place', async (t) => {
   const [first, second] = send(seat, 2) as [Sent, Sent];
   await turn();
   await sleep(LONG_MS);
+  const goneAt = epochNow();
   t.ok(seat.takeBack(first));
-  t.ok(seat.silentMs(epochNow()) < LONG_MS / 2, 'of the next it is only known from now on');
+  t.equal(seat.silentMs(goneAt), 0, 'of the next it is only known from now on');
   t.ok(seat.isUnbegun(second));
   t.notOk(next());
   t.ok(next());
