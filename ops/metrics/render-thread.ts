@@ -25,8 +25,8 @@ export type RenderReply =
   | { readonly id: number; readonly error: string };
 
 /**
- * A tenth of what the main thread gets while all want the processor: enough for a scrape to end in time
- * on a saturated machine, little enough not to be felt by requests.
+ * A tenth of what the main thread gets while all want the processor: enough for a scrape to end in
+ * time on a saturated machine, little enough not to be felt by requests.
  */
 const NICENESS = 10;
 
