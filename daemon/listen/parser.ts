@@ -283,6 +283,7 @@ export class ChunkedReader {
       this.#state = END_LF;
     } else {
       if (!TRAILER_LINE.test(this.#text)) this.fault = 'a trailer is not a header';
+      if (FRAMING.test(this.#text)) this.fault = 'a trailer tells where the body ends';
       this.#text = '';
       this.#state = TRAILER_LF;
     }
@@ -290,6 +291,8 @@ export class ChunkedReader {
 }
 
 const TRAILER_LINE = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+:/;
+/** RFC 9110, 6.5.1: such fields must not be trailers; smuggled requests have them. */
+const FRAMING = /^(?:content-length|transfer-encoding):/i;
 /** RFC 9112, 7.1.1, without its "bad whitespace", which nobody sends in good faith. */
 const WORD = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+";
 const QUOTED = '"(?:[^"\\\\]|\\\\.)*"';
