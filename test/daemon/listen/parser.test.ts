@@ -105,6 +105,8 @@ t.test('chunked bodies that are none', async (child) => {
     ['1'.repeat(13), /too many digits/],
     [`1;${'x'.repeat(1_100)}`, /extension is too long/],
     [`${`1;${'x'.repeat(900)}\r\na\r\n`.repeat(20)}`, /extensions are too long/],
+    ['0\r\nContent-Length: 3\r\n', /trailer tells where the body ends/],
+    ['0\r\nTransfer-Encoding: chunked\r\n', /trailer tells where the body ends/],
     [`0\r\n${`x: ${'y'.repeat(900)}\r\n`.repeat(10)}`, /trailers are too long/],
     ['0\r\n: b\r\n', /not a header/],
     ['0\r\nx\r\n', /not a header/],
