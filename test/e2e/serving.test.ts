@@ -119,7 +119,12 @@ async function fetches(t: Test, daemon: Daemon): Promise<void> {
   quick.release();
   const proxied = await daemon.ask('proxy.localhost', `/?url=${quick.url}`);
   t.equal(proxied.text, 'quick');
-  const raced = await daemon.ask('race.localhost', `/?a=${slow.url}&b=${quick.url}`);
+  // The winner waits for the loser to be there: one that never arrived could not be cancelled.
+  const winner = await openUpstream(t, 'quick');
+  const racing = daemon.ask('race.localhost', `/?a=${slow.url}&b=${winner.url}`);
+  await until('the slow one has been asked', () => slow.arrived() === 1);
+  winner.release();
+  const raced = await racing;
   t.equal(raced.status, 200);
   t.match(raced.text, 'quick');
   await until('the loser of the race was cancelled', () => slow.aborted() === 1);
