@@ -43,10 +43,12 @@ t.test('a stuck thread', async (t) => {
   const from = performance.now();
   const stuck = daemon.ask('stuck.localhost');
   await sleep(SLEEP_MS / 3);
-  const waiting = Array.from({ length: WAITING }, () =>
-    daemon.ask('proxy.localhost', `/?url=${upstream.url}`),
-  );
-  await until('they wait', () => upstream.held() === WAITING);
+  const waiting: ReturnType<typeof daemon.ask>[] = [];
+  // One after the other: of all at once a thread that the system does not run soon may get none.
+  for (let i = 1; i <= WAITING; i += 1) {
+    waiting.push(daemon.ask('proxy.localhost', `/?url=${upstream.url}`));
+    await until('it waits', () => upstream.held() === i);
+  }
   await sleep(Math.max(0, from + SLEEP_MS + 500 - performance.now()));
   // From here on one thread is held: its guests cannot take what upstream sends.
   upstream.release();
