@@ -186,10 +186,11 @@ export interface WorkerHello {
 export interface WorkerSettings {
   readonly databasePath: string;
   readonly limits: import('./limits.ts').RequestLimits;
+  /** Of all threads together. */
   readonly moduleCacheBytesMax: number;
   readonly memoryPoolBytesMax: number;
   readonly guestsPerWorkerMax: number;
-  /** Threads of the pool: what is bounded per process is divided by it. */
+  /** Threads of the pool: what else is bounded per process is divided by it. */
   readonly threads: number;
   /** CIDR ranges that guests may reach although the egress policy denies them by default. */
   readonly egressAllow: readonly string[];

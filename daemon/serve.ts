@@ -136,7 +136,7 @@ function workerSettings(
     storeEpoch: epoch.memory,
     secretKeys,
     limits: config.limits,
-    moduleCacheBytesMax: Math.floor(config.module_cache_bytes / config.threads),
+    moduleCacheBytesMax: config.module_cache_bytes,
     memoryPoolBytesMax: Math.floor(config.memory_pool_bytes / config.threads),
     guestsPerWorkerMax: placesMax(config.guests_in_flight),
     threads: config.threads,

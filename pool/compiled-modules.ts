@@ -1,7 +1,8 @@
 /**
  * Compiled modules of a worker, kept by the hash of their bytes and bounded by what they are
  * reckoned to take of memory. V8 has one copy of what several threads hold, so each of those
- * threads counts its part of it; what only one holds it counts whole.
+ * threads counts its part of it; what only one holds it counts whole. The bound is one for all
+ * threads: one that has more than an even share gives way once they have too much together.
  *
  *   compile ──▶ kept, youngest ──used──▶ youngest
  *                   └──oldest, and too much is counted──▶ dropped, with its versions
@@ -45,6 +46,7 @@ function partOf(byteLength: number, holders: number): number {
 }
 
 export class CompiledModules {
+  readonly #shareBytes: number;
   readonly #bytesMax: number;
   readonly #holders: ModuleHolders;
   readonly #modules: LRUCache<string, CompiledModule>;
@@ -53,18 +55,19 @@ export class CompiledModules {
   #recounted = 0;
   evictions = 0;
 
-  /** `onDropped` is told of each module that goes. */
+  /** All of `threads` may count `bytesMax` together. `onDropped` is told of each that goes. */
   constructor(
-    bytesMax: number, holders: ModuleHolders, onDropped: (compiled: CompiledModule) => void,
+    bytesMax: number, threads: number, holders: ModuleHolders,
+    onDropped: (compiled: CompiledModule) => void,
   ) {
     this.#bytesMax = bytesMax;
+    this.#shareBytes = bytesMax / threads;
     this.#holders = holders;
     this.#modules = new LRUCache({
       max: Math.min(Math.ceil(bytesMax / BYTES_PER_MODULE) + 1, MODULES_MAX),
       dispose: (compiled, _hash, reason) => {
         holders.remove(compiled.place);
-        this.#bytes -= compiled.countedBytes;
-        compiled.countedBytes = 0;
+        this.#reckon(compiled, 0);
         if (reason === 'evict') this.evictions += 1;
         onDropped(compiled);
       },
@@ -125,14 +128,20 @@ export class CompiledModules {
   }
 
   #count(compiled: CompiledModule): void {
-    this.#bytes -= compiled.countedBytes;
-    compiled.countedBytes = partOf(compiled.byteLength, this.#holders.count(compiled.place));
-    this.#bytes += compiled.countedBytes;
+    const holders = this.#holders.count(compiled.place);
+    this.#reckon(compiled, partOf(compiled.byteLength, holders));
+  }
+
+  #reckon(compiled: CompiledModule, bytes: number): void {
+    this.#bytes += bytes - compiled.countedBytes;
+    compiled.countedBytes = bytes;
+    this.#holders.publish(this.#bytes);
   }
 
   /** The youngest stays, however large: it must not empty the cache and still not be there. */
   #shrink(): void {
-    while (this.#bytes > this.#bytesMax && this.#modules.size > 1) {
+    while (this.#modules.size > 1 && this.#bytes > this.#shareBytes
+      && this.#holders.publishedBytes > this.#bytesMax) {
       this.#modules.pop();
     }
   }

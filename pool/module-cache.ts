@@ -45,8 +45,9 @@ export interface Served {
 export interface ModuleCacheOptions {
   readonly databasePath: string;
   readonly limits: RequestLimits;
-  /** Of this thread's modules: its part of those that other threads hold as well. */
+  /** Of the compiled modules of all threads. */
   readonly bytesMax: number;
+  readonly threads: number;
   readonly holders: ModuleHolders;
   /** Absent: the database is never replaced. */
   readonly epoch?: StoreEpoch;
@@ -97,9 +98,10 @@ export class ModuleCache {
     this.#select = opened.prepare(SELECT_SERVED_VERSION);
     this.#selectEnv = opened.prepare(SELECT_ENV);
     this.#selectBindings = opened.prepare(SELECT_BINDINGS);
-    this.modules = new CompiledModules(options.bytesMax, options.holders, ({ versions }) => {
-      for (const versionId of versions) this.#served.delete(versionId);
-    });
+    this.modules = new CompiledModules(
+      options.bytesMax, options.threads, options.holders, ({ versions }) => {
+        for (const versionId of versions) this.#served.delete(versionId);
+      });
   }
 
   #open(): { readonly opened: DatabaseSync; readonly at: number } {

@@ -1,8 +1,9 @@
 /**
- * How many threads hold a module. V8 keeps one copy of what it compiles of the same bytes, for all
- * threads together, so each counts its part of it, and all of it when it is the only one. The
- * numbers lie in memory that the threads share; each thread also has a row of what it holds itself,
- * by which the main thread takes back what one held that has ended.
+ * How many threads hold a module, and what all that they hold counts together. V8 keeps one copy of
+ * what it compiles of the same bytes, for all threads together, so each counts its part of it, and
+ * all of it when it is the only one. The numbers lie in memory that the threads share; each thread
+ * also has a row of what it holds itself, by which the main thread takes back what one held that
+ * has ended.
  *
  *   row of a thread:  free ──first module──▶ owned ──thread gone──▶ free
  *
@@ -12,6 +13,7 @@
  */
 
 import { createHash, randomBytes } from 'node:crypto';
+import { KIB } from '../contract/limits.ts';
 
 /** A power of two. */
 const PLACES = 1 << 17;
@@ -20,15 +22,19 @@ const WORD = Int32Array.BYTES_PER_ELEMENT;
 /** Threads that have ended are seen to a little after those that take their places have begun. */
 const ROWS_PER_THREAD = 2;
 
-/* Key, number of changes, owner of each row, holders by place, then the rows, a byte by place. */
+/*
+ * Key, number of changes, holders by place, then of each row its owner and what it counts, in KiB,
+ * and at last the rows, a byte by place.
+ */
 const CHANGES = KEY_BYTES / WORD;
-const OWNERS = CHANGES + 1;
+const HOLDERS = CHANGES + 1;
+const OWNERS = HOLDERS + PLACES;
 const NOBODY = 0;
 
 /** The memory of the `ModuleHolders` of so many threads that serve at a time. */
 export function sharedHolders(threads: number): SharedArrayBuffer {
   const rows = threads * ROWS_PER_THREAD;
-  const buffer = new SharedArrayBuffer((OWNERS + PLACES) * WORD + rows * (WORD + PLACES));
+  const buffer = new SharedArrayBuffer(OWNERS * WORD + rows * (2 * WORD + PLACES));
   new Uint8Array(buffer, 0, KEY_BYTES).set(randomBytes(KEY_BYTES));
   return buffer;
 }
@@ -38,19 +44,22 @@ export class ModuleHolders {
   readonly #owner: number;
   readonly #key: Buffer;
   readonly #changes: Int32Array;
-  readonly #owners: Int32Array;
   readonly #holders: Int32Array;
+  readonly #owners: Int32Array;
+  readonly #countedKib: Int32Array;
   readonly #rows: Uint8Array;
+  #at = -1;
   #row: Uint8Array | null = null;
 
   constructor(buffer: SharedArrayBuffer, threadId: number) {
     this.#owner = threadId + 1;
-    const rows = (buffer.byteLength - (OWNERS + PLACES) * WORD) / (WORD + PLACES);
+    const rows = (buffer.byteLength - OWNERS * WORD) / (2 * WORD + PLACES);
     this.#key = Buffer.from(new Uint8Array(buffer, 0, KEY_BYTES));
     this.#changes = new Int32Array(buffer, CHANGES * WORD, 1);
+    this.#holders = new Int32Array(buffer, HOLDERS * WORD, PLACES);
     this.#owners = new Int32Array(buffer, OWNERS * WORD, rows);
-    this.#holders = new Int32Array(buffer, (OWNERS + rows) * WORD, PLACES);
-    this.#rows = new Uint8Array(buffer, (OWNERS + rows + PLACES) * WORD);
+    this.#countedKib = new Int32Array(buffer, (OWNERS + rows) * WORD, rows);
+    this.#rows = new Uint8Array(buffer, (OWNERS + 2 * rows) * WORD);
   }
 
   /** Another number whenever a thread has taken a module or let one go. */
@@ -85,6 +94,21 @@ export class ModuleHolders {
     this.#row[place]! -= 1;
   }
 
+  /** What all that this thread holds counts. */
+  publish(bytes: number): void {
+    if (this.#at >= 0) Atomics.store(this.#countedKib, this.#at, Math.ceil(bytes / KIB));
+  }
+
+  /** What all threads have published, in bytes; Infinity for a thread that has no row. */
+  get publishedBytes(): number {
+    if (this.#at < 0) return Number.POSITIVE_INFINITY;
+    let kib = 0;
+    for (let row = 0; row < this.#countedKib.length; row += 1) {
+      kib += Atomics.load(this.#countedKib, row);
+    }
+    return kib * KIB;
+  }
+
   /** Main thread: the thread has ended, and holds nothing any more. */
   release(threadId: number): void {
     const row = this.#owners.indexOf(threadId + 1);
@@ -95,6 +119,7 @@ export class ModuleHolders {
       held[place] = 0;
       this.#tell(place, -1);
     }
+    Atomics.store(this.#countedKib, row, 0);
     Atomics.store(this.#owners, row, NOBODY);
   }
 
@@ -106,7 +131,9 @@ export class ModuleHolders {
   #claim(): Uint8Array | null {
     for (let row = 0; row < this.#owners.length; row += 1) {
       const owner = Atomics.compareExchange(this.#owners, row, NOBODY, this.#owner);
-      if (owner === NOBODY) return this.#rowAt(row);
+      if (owner !== NOBODY) continue;
+      this.#at = row;
+      return this.#rowAt(row);
     }
     return null;
   }

@@ -72,6 +72,7 @@ const cache = new ModuleCache({
   databasePath: settings.databasePath,
   limits: settings.limits,
   bytesMax: settings.moduleCacheBytesMax,
+  threads: settings.threads,
   holders: new ModuleHolders(settings.moduleHolders, threadId),
   ...(settings.storeEpoch === undefined ? {} : { epoch: new StoreEpoch(settings.storeEpoch) }),
 });

@@ -14,10 +14,10 @@ type Test = { teardown(handler: () => unknown): void };
 
 /** `threadId`, `shared`: as if it were another thread of a pool. */
 function open(
-  t: Test, bytesMax: number, shared = sharedHolders(1), threadId = 1,
+  t: Test, bytesMax: number, shared = sharedHolders(1), threadId = 1, threads = 1,
 ): ModuleCache {
   const cache = new ModuleCache({
-    databasePath: world.databasePath, limits: REQUEST_LIMITS_DEFAULT, bytesMax,
+    databasePath: world.databasePath, limits: REQUEST_LIMITS_DEFAULT, bytesMax, threads,
     holders: new ModuleHolders(shared, threadId),
   });
   t.teardown(() => cache.close());
@@ -100,6 +100,34 @@ t.test('a thread that counts more because of another has no more than it may', a
   t.ok(one.modules.count < before);
   t.ok(one.modules.bytes <= 800 * KIB);
   t.not(one.get(versions.at(-1)!, 1), null, 'the youngest stays');
+});
+
+t.test('what other threads leave is there for one, until they want their share', async (t) => {
+  const shared = sharedHolders(2);
+  const bytesMax = 4_000 * KIB;
+  const one = open(t, bytesMax, shared, 1, 2);
+  const two = open(t, bytesMax, shared, 2, 2);
+  const both = (): number => one.modules.bytes + two.modules.bytes;
+  const versions = Array.from({ length: 18 }, (_, at) => world.deploy(large(460 + at)).versionId);
+  const [ofOne, ofTwo] = [versions.slice(0, 9), versions.slice(9)];
+  for (const versionId of ofOne) await one.load(versionId, 1);
+  t.ok(one.modules.bytes > bytesMax / 2 && one.modules.bytes < bytesMax, 'more than its half');
+  t.equal(one.modules.evictions, 0);
+
+  for (const versionId of ofTwo) await two.load(versionId, 1);
+  t.ok(both() > bytesMax);
+  two.modules.recount(Number.POSITIVE_INFINITY);
+  t.ok(two.modules.bytes > bytesMax / 4, 'it keeps what is within its half');
+  one.modules.recount(Number.POSITIVE_INFINITY);
+  t.ok(both() <= bytesMax + 2 * KIB);
+  t.ok(one.modules.evictions > 0, 'the other gives way');
+  t.ok(one.modules.bytes >= bytesMax / 2 - 400 * KIB, 'and no further than to its half');
+  t.not(one.get(ofOne.at(-1)!, 1), null, 'the youngest stays');
+
+  new ModuleHolders(shared, 0).release(2);
+  const { evictions } = one.modules;
+  for (const versionId of ofOne) await one.load(versionId, 1);
+  t.equal(one.modules.evictions, evictions, 'what a thread had that has ended is there again');
 });
 
 t.test('the threads of a pool know what the others hold', async (t) => {

@@ -51,7 +51,7 @@ export function createThread(world: World, options: BareThreadOptions = {}): Bar
   };
   const cache = new ModuleCache({
     databasePath: world.databasePath, limits: REQUEST_LIMITS_DEFAULT, bytesMax: 256 * MIB,
-    holders: new ModuleHolders(sharedHolders(1), threadId),
+    threads: 1, holders: new ModuleHolders(sharedHolders(1), threadId),
   });
   let sequence = 0;
   return {
