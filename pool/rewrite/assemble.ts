@@ -1,6 +1,7 @@
 /** Puts the rewritten module together, section by section. */
 import * as reserved from '../../contract/reserved.ts';
 import type { Budget } from './budget.ts';
+import type { MergedData } from './data-segments.ts';
 import { rankOf, SECTION_ORDER } from './decode.ts';
 import type { Targets } from './emit.ts';
 import { FILLER, GATE_TYPE, writeGateImport, type Gate } from './gate.ts';
@@ -30,6 +31,8 @@ export class Assembler {
   private readonly growUsed: boolean;
   private readonly keptExports: readonly Export[];
   private readonly gate: Gate;
+  /** In place of the source's data section. */
+  private readonly data: MergedData | null;
   private readonly nameSection: Custom | undefined;
   private readonly output = new Output();
   private readonly newTypes = new Writer(256);
@@ -38,7 +41,7 @@ export class Assembler {
 
   constructor(
     module: Module, source: Uint8Array, targets: Targets, budget: Budget, code: Writer,
-    growUsed: boolean, keptExports: readonly Export[], gate: Gate,
+    growUsed: boolean, keptExports: readonly Export[], gate: Gate, data: MergedData | null,
   ) {
     this.module = module;
     this.source = source;
@@ -48,6 +51,7 @@ export class Assembler {
     this.growUsed = growUsed;
     this.keptExports = keptExports;
     this.gate = gate;
+    this.data = data;
     this.nameSection = module.customs.find(({ name }) => name === 'name');
   }
 
@@ -62,8 +66,8 @@ export class Assembler {
       [13, this.copied(module.tagRange)], [6, written(this.globals())],
       [7, written(this.exports())],
       [9, this.targets.staticTable === null ? written(module.elements) : null],
-      [12, this.copied(module.dataCountRange)], [10, this.bodies()],
-      [11, this.copied(module.dataRange)],
+      [12, this.dataCount()], [10, this.bodies()],
+      [11, this.data === null ? this.copied(module.dataRange) : written(this.data.content)],
     ]);
     sections.set(1, written(this.types()));
     output.add({ bytes: HEADER, from: 0, to: HEADER.length });
@@ -122,6 +126,14 @@ export class Assembler {
 
   private copied(range: Range | null): readonly Piece[] | null {
     return range === null ? null : [{ bytes: this.source, ...range }];
+  }
+
+  private dataCount(): readonly Piece[] | null {
+    const { module: { dataCountRange }, data } = this;
+    if (dataCountRange === null || data === null) return this.copied(dataCountRange);
+    const writer = new Writer(8);
+    writer.u32(data.count);
+    return written(writer);
   }
 
   private types(): Writer | null {

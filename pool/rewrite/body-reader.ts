@@ -53,6 +53,8 @@ export class BodyReader {
   /** `ref.func`, whose function something must declare: an export does. */
   takesFunctions = false;
   usesMemoryGrow = false;
+  /** `memory.init` or `data.drop`. */
+  namesData = false;
 
   constructor(module: Module, source: Uint8Array) {
     this.module = module;
@@ -206,6 +208,7 @@ export class BodyReader {
     const sub = reader.u32();
     if (sub >= COST_FC.length) reader.fail(`unknown opcode 0xfc ${sub}`, at);
     this.pay(COST_FC[sub]!);
+    if (sub === 8 || sub === 9) this.namesData = true;
     if (sub === 8 || sub === 10 || sub === 11) {
       if (sub === 8) reader.u32();
       if (sub === 10) this.memoryIndex(at);

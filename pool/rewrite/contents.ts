@@ -106,13 +106,18 @@ export function dataSection(reader: Reader, module: Module): void {
     if (flags === 2 && reader.u32() !== 0) {
       reader.refuse('unsupported_feature', 'more than one memory is not supported', at);
     }
+    let offset: number | null = null;
     if (flags !== 1) {
       discarded.length = 0;
+      const offsetFrom = reader.pos;
       constExpr(reader, discarded, module);
+      offset = plainOffset(reader.bytes, offsetFrom, reader.pos);
     }
     const length = reader.u32();
+    const bytesFrom = reader.pos;
     reader.skip(length);
     if (flags !== 1) module.activeBytes += length;
+    module.dataSegments.push({ offset, from: bytesFrom, to: reader.pos });
   }
   module.dataRange = { from, to: reader.pos };
 }

@@ -8,6 +8,7 @@ import { REWRITTEN_BODY_BYTES_MAX, REWRITTEN_BYTES_MAX } from '../../contract/li
 import { budget } from './budget.ts';
 import { Assembler } from './assemble.ts';
 import * as cost from './cost.ts';
+import { mergedData } from './data-segments.ts';
 import { decode } from './decode.ts';
 import { FunctionWriter, type Targets } from './emit.ts';
 import { gateOf, type HostcallNumbers } from './gate.ts';
@@ -27,7 +28,7 @@ export type { ValType } from './valtypes.ts';
  * Part of the key under which rewritten modules are kept: changes with every change of what is
  * written.
  */
-export const REWRITER_VERSION = 5;
+export const REWRITER_VERSION = 6;
 
 export interface RewriteOptions {
   /** Linear memory and tables together. */
@@ -104,7 +105,7 @@ export function rewrite(source: Uint8Array, options: RewriteOptions): RewriteRes
   };
   const listable = (options.staticTable ?? true)
     && !module.exports.some((one) => one.kind === 'table' && isKept(one));
-  const { code, growUsed, takesFunctions } = rewriteBodies(
+  const { code, growUsed, takesFunctions, namesData } = rewriteBodies(
     module, source, targets, listable, options.trace);
   const keptExports = module.exports.filter(
     (one) => isKept(one) || (takesFunctions && one.kind === 'func'));
@@ -113,8 +114,9 @@ export function rewrite(source: Uint8Array, options: RewriteOptions): RewriteRes
     throw new WardianError('malformed_module', describeInvalid(source));
   }
   const gate = gateOf(module, options.numbers);
+  const data = mergedData(module, source, namesData);
   const assembler = new Assembler(
-    module, source, targets, shares, code, growUsed, keptExports, gate);
+    module, source, targets, shares, code, growUsed, keptExports, gate, data);
   return {
     bytes: assembler.assemble(),
     imports: importInfos(module),
@@ -139,6 +141,7 @@ const GROWTH = 1.5;
 const BODY_BYTES = 2 ** 16;
 
 interface Bodies {
+  namesData: boolean;
   takesFunctions: boolean;
   code: Writer;
   growUsed: boolean;
@@ -199,8 +202,8 @@ function writeBodies(
         + `large with metering, the limit is ${REWRITTEN_BYTES_MAX} bytes (offset ${from})`);
     }
   }
-  const { takesFunctions } = scan;
-  return { code, takesFunctions, growUsed: scan.usesMemoryGrow && module.memory !== null
+  const { takesFunctions, namesData } = scan;
+  return { code, takesFunctions, namesData, growUsed: scan.usesMemoryGrow && module.memory !== null
     && (targets.fuel || targets.virtualMemory) };
 }
 

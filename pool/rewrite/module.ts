@@ -1,4 +1,5 @@
 /** What the section decoders find out about a module and the section writers need. */
+import type { DataSegment } from './data-segments.ts';
 import type { ActiveSegment } from './static-table.ts';
 import type { FuncType, ValType } from './valtypes.ts';
 import { Writer } from './writer.ts';
@@ -78,6 +79,7 @@ export interface Module {
   /** Element segments that are not active. */
   otherSegments: number;
   activeBytes: number;
+  dataSegments: DataSegment[];
   /** Element and data segments. */
   segments: number;
   /** From and to of each body; objects of so many would be most of the garbage. */
@@ -100,7 +102,7 @@ export function emptyModule(): Module {
     types: [], typesFrom: 0, typesTo: 0, imports: [], functions: [], importedFunctions: 0,
     tables: [], memory: null, tags: [], globalCount: 0, definedGlobals: 0, exports: [],
     start: null, passiveEntries: 0, activeEntries: 0, activeBytes: 0, segments: 0,
-    activeSegments: [], otherSegments: 0,
+    activeSegments: [], otherSegments: 0, dataSegments: [],
     bodies: new Int32Array(0), codeFrom: 0, customs: [],
     globals: new Writer(), elements: null,
     tagRange: null, dataCountRange: null, dataRange: null, functionRange: null,
