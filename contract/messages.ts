@@ -190,6 +190,8 @@ export interface WorkerSettings {
   readonly moduleCacheBytesMax: number;
   readonly memoryPoolBytesMax: number;
   readonly guestsPerWorkerMax: number;
+  /** Steps that workers stand back behind the main thread, 0 to 19. */
+  readonly niceness: number;
   /** Threads of the pool: what else is bounded per process is divided by it. */
   readonly threads: number;
   /** CIDR ranges that guests may reach although the egress policy denies them by default. */

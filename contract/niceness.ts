@@ -6,6 +6,8 @@
 import { getPriority, setPriority } from 'node:os';
 
 const NICENESS_MAX = 19;
+/** Of threads that run guests, unless the operator says otherwise. */
+export const WORKER_NICENESS = 5;
 
 export const hasNiceness = process.platform === 'linux';
 

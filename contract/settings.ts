@@ -8,6 +8,7 @@ export const SETTING_MEANINGS: Readonly<Record<string, string>> = {
   admin: 'address:port of the admin API',
   data: 'folder of the database and the admin token',
   threads: 'worker threads',
+  niceness: 'how far threads that run guests stand back for the main thread (Linux); 0: not at all',
   base_domain: 'apps answer on <app>.<base domain>',
   public_url: 'scheme and port of printed URLs, when a proxy stands before',
   engine: 'auto, net, uwebsockets (hyper-express) or node',

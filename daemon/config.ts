@@ -28,6 +28,7 @@ import {
   STORE_FREE_BYTES_MIN,
   WASM_PAGE_BYTES,
 } from '../contract/limits.ts';
+import { WORKER_NICENESS } from '../contract/niceness.ts';
 import { flagOf, SETTING_MEANINGS } from '../contract/settings.ts';
 
 /** A wrong setting. The message is one line for the operator; the process exits with 2. */
@@ -122,6 +123,8 @@ export const settingsSchema = z.strictObject({
   admin: address.prefault('127.0.0.1:9090'),
   data: z.string().min(1, 'expected a folder').prefault('./.wardian'),
   threads: whole(1, 256).default(Math.min(256, availableParallelism())),
+  /** Steps that threads stand back which run guests; V8's helpers twice as many. Linux only. */
+  niceness: whole(0, 19).default(WORKER_NICENESS),
   base_domain: hostName.prefault('localhost'),
   /** Scheme and port of the URLs that are printed; empty: http and the listening port. */
   public_url: z

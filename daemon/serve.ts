@@ -140,6 +140,7 @@ function workerSettings(
     memoryPoolBytesMax: Math.floor(config.memory_pool_bytes / config.threads),
     guestsPerWorkerMax: placesMax(config.guests_in_flight),
     threads: config.threads,
+    niceness: config.niceness,
     egressAllow: config.egress_allow,
     dnsServers: config.dns_servers,
   };

@@ -48,7 +48,7 @@ export class Crew implements SeatOwner {
   constructor(settings: WorkerSettings, options: ThreadOptions, events: CrewEvents) {
     this.threads = settings.threads;
     this.#events = events;
-    lowerHelpers();
+    lowerHelpers(settings.niceness);
     const moduleHolders = sharedHolders(settings.threads);
     this.#moduleHolders = new ModuleHolders(moduleHolders, ownThreadId);
     this.#piscina = new Piscina({

@@ -8,8 +8,8 @@
  *   row of a thread:  free ──first module──▶ owned ──thread gone──▶ free
  *
  * Modules are told apart by a keyed hash, so that nobody can choose bytes that count as another's.
- * Two of them seldom share a place and then seem to have more holders than they have: of 1,000
- * modules held by others one in 130.
+ * Two of them seldom share a place and then seem to have more holders than they have: beside 1,000
+ * modules that others hold one in 130, beside 10,000 one in 14.
  */
 
 import { createHash, randomBytes } from 'node:crypto';

@@ -7,23 +7,21 @@
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { hasNiceness, standBack } from '../contract/niceness.ts';
 
-const WORKER_NICENESS = 5;
-const HELPER_NICENESS = 10;
 /** What Node calls the threads of its V8 platform, from version 24 on. */
 const HELPER_NAME = 'V8Worker';
 const TASKS = '/proc/self/task';
 const GONE: ReadonlySet<string> = new Set(['ENOENT', 'ESRCH']);
 
-/** Of the calling thread, which runs guests. */
-export function lowerWorker(): void {
-  standBack(WORKER_NICENESS);
+/** Of the calling thread, which runs guests; 0: it stays beside the main thread. */
+export function lowerWorker(niceness: number): void {
+  standBack(niceness);
 }
 
-/** Of V8's helpers, which serve all threads of the process. */
-export function lowerHelpers(): void {
+/** Of V8's helpers, which serve all threads of the process; `niceness` is that of the workers. */
+export function lowerHelpers(niceness: number): void {
   if (!hasNiceness || !existsSync(TASKS)) return;
   for (const id of readdirSync(TASKS)) {
-    if (nameOf(id).startsWith(HELPER_NAME)) standBack(HELPER_NICENESS, Number(id));
+    if (nameOf(id).startsWith(HELPER_NAME)) standBack(2 * niceness, Number(id));
   }
 }
 

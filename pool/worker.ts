@@ -37,9 +37,8 @@ const SLICE_MS = 4;
 Error.stackTraceLimit = 32;
 
 if (parentPort === null) throw new Error('pool/worker.ts runs as a worker thread only');
-lowerWorker();
-
 const settings = workerData as WorkerData;
+lowerWorker(settings.niceness);
 const shared = new SharedArrayBuffer(HEARTBEAT_BYTES);
 const heartbeat = new Heartbeat(shared);
 const { values } = heartbeat;

@@ -10,7 +10,7 @@ import { standBack } from '../../contract/niceness.ts';
 import { SpanMaker } from './spans.ts';
 import type { ExportOrder, ExportReply, ExportSettings } from './traced.ts';
 
-/** As the thread that renders metrics: a tenth of what the others get while all want it. */
+/** As the thread that renders metrics: a tenth of what the main thread gets. */
 const NICENESS = 10;
 const EXPORT_MS = 10_000;
 /** Batches on their way; more wait in the main thread's count. */

@@ -31,14 +31,15 @@ const { values } = parseArgs({
 const SECONDS = Number(values.seconds);
 const DEPLOYMENTS = Number(values.deployments);
 const MIB = 1_048_576;
-const ROOMY_CACHE = String(1_024 * MIB);
+/** Room for a thousand Rust hellos, of which each counts 1.3 MiB. */
+const ROOMY_CACHE = String(2_048 * MIB);
 /** Room for about a tenth of a thousand small modules, in both threads together. */
 const TIGHT_CACHE = String(24 * MIB);
 const SOME = 100;
 const WARM_UP_SECONDS = 3;
-const WARM_UP_TURNS_MAX = 15;
-const FASTER = 1.03;
-const VAIN_TURNS = 2;
+const WARM_UP_TURNS_MAX = 25;
+const CHEAPER = 0.97;
+const VAIN_TURNS = 3;
 
 interface Case {
   readonly name: string;
@@ -62,19 +63,20 @@ async function run(one: Case, seconds = SECONDS): Promise<void> {
 }
 
 /**
- * Runs each case until two runs in a row are no faster than the best before: every module on every
- * thread has been asked for then, and V8's second tier, which compiles a function once it was
- * called often, is through with all of them. A thousand modules take half a minute.
+ * Runs each case until three runs in a row take no less processor time for a request than the best
+ * before: every module on every thread has been asked for then, and V8's second tier, which
+ * compiles a function once it was called often, is through with all of them. A thousand modules
+ * take half a minute, and twice that on a slow machine.
  */
 async function warmUp(cases: readonly Case[]): Promise<void> {
   for (const one of cases) {
-    let best = 0;
+    let best = Number.POSITIVE_INFINITY;
     let vain = 0;
     for (let turn = 0; turn < WARM_UP_TURNS_MAX && vain < VAIN_TURNS; turn += 1) {
       await run(one, WARM_UP_SECONDS);
-      const last = one.perSecond.at(-1) ?? 0;
-      vain = last > best * FASTER ? 0 : vain + 1;
-      best = Math.max(best, last);
+      const last = one.processorUs.at(-1) ?? 0;
+      vain = last < best * CHEAPER ? 0 : vain + 1;
+      best = Math.min(best, last);
     }
     one.perSecond.length = 0;
     one.processorUs.length = 0;

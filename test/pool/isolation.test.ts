@@ -48,6 +48,7 @@ async function start(t: Test): Promise<World> {
     settings: {
       databasePath: store.databasePath, limits: REQUEST_LIMITS_DEFAULT, threads: 1,
       moduleCacheBytesMax: 64 * MIB, memoryPoolBytesMax: 64 * MIB, guestsPerWorkerMax: 1_000,
+      niceness: 0,
       egressAllow: ['127.0.0.0/8'], dnsServers: ['127.0.0.1:9'],
       secretKeys: KeyRing.of([KEY]).memory,
     },

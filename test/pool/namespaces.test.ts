@@ -62,6 +62,7 @@ async function start() {
     settings: {
       databasePath: store.databasePath, limits: REQUEST_LIMITS_DEFAULT, threads: 2,
       moduleCacheBytesMax: 64 * MIB, memoryPoolBytesMax: 64 * MIB, guestsPerWorkerMax: 1_000,
+      niceness: 0,
       egressAllow: [], dnsServers: [],
     },
     onStorePort: (port) => store.attachWorker(port),

@@ -34,6 +34,14 @@ t.test('the main thread before workers, workers before helpers', { skip }, async
 
 t.test('what is lowered already stays so', { skip }, async (t) => {
   const before = niceness('V8Worker');
-  lowerHelpers();
+  lowerHelpers(5);
   t.strictSame(niceness('V8Worker'), before);
+});
+
+t.test('none stands back where the operator says so', { skip }, async (t) => {
+  const { ask } = await startPool(t, world, { threads: 1, niceness: 0 });
+  t.equal((await ask(world.deploy(answering(205)))).status, 205);
+  const own = getPriority(process.pid);
+  // Workers of the test before may not have ended yet.
+  t.ok(niceness('WorkerThread').includes(own));
 });

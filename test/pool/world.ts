@@ -14,6 +14,7 @@ import { KeyRing } from '../../contract/key-ring.ts';
 import type { AppSettings, ModuleFacts } from '../../contract/deployment.ts';
 import { MIB, REQUEST_LIMITS_DEFAULT, type RequestLimits } from '../../contract/limits.ts';
 import type { GuestLogLine, ReplyMessage, RequestMessage } from '../../contract/messages.ts';
+import { WORKER_NICENESS } from '../../contract/niceness.ts';
 import { MIGRATIONS } from '../../contract/schema.ts';
 import { HOSTCALL_NUMBERS } from '../../hostcalls/numbers.ts';
 import { inspectModule } from '../../hostcalls/index.ts';
@@ -146,6 +147,7 @@ export interface TestPoolOptions {
   readonly moduleCacheBytesMax?: number;
   readonly memoryPoolBytesMax?: number;
   readonly guestsPerWorkerMax?: number;
+  readonly niceness?: number;
   readonly egressAllow?: readonly string[];
   readonly secretKeys?: readonly Uint8Array[];
   /** The memory of a `StoreEpoch`. */
@@ -168,6 +170,7 @@ export async function startPool(
       moduleCacheBytesMax: given.moduleCacheBytesMax ?? 64 * MIB,
       memoryPoolBytesMax: given.memoryPoolBytesMax ?? 64 * MIB,
       guestsPerWorkerMax: given.guestsPerWorkerMax ?? 1_000,
+      niceness: given.niceness ?? WORKER_NICENESS,
       threads: given.threads ?? 1,
       egressAllow: given.egressAllow ?? [],
       dnsServers: [],
