@@ -2,7 +2,9 @@
  * Compiled modules of a worker, kept by the hash of their bytes and bounded by what they are
  * reckoned to take of memory. V8 has one copy of what several threads hold, so each of those
  * threads counts its part of it; what only one holds it counts whole. The bound is one for all
- * threads: one that has more than an even share gives way once they have too much together.
+ * threads: one that has more than an even share gives way once they have too much together, at the
+ * latest when it looks again, every 200 ms unless a guest holds it; until then they have less than
+ * twice what they may.
  *
  *   compile ──▶ kept, youngest ──used──▶ youngest
  *                   └──oldest, and too much is counted──▶ dropped, with its versions

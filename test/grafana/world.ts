@@ -154,12 +154,15 @@ export async function openWorld(t: Test): Promise<World> {
   return { daemon, paces };
 }
 
-/** Writes a request, and leaves before it is answered, or is answered at once for being wrong. */
+/**
+ * Writes a request, and leaves before it is answered, or is answered at once for being wrong. By a
+ * reset: one that only ends its half is still served.
+ */
 function visit(port: number, text: string, staysMs: number): Promise<void> {
   return new Promise((done) => {
     const socket = connect(port, '127.0.0.1', () => {
       socket.write(text);
-      setTimeout(() => socket.destroy(), staysMs);
+      setTimeout(() => socket.resetAndDestroy(), staysMs);
     });
     socket.on('error', () => socket.destroy());
     socket.on('close', () => done());
